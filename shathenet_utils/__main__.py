@@ -1,0 +1,60 @@
+"""python -m shathenet_utils train|list|table|check|facts: the book's records from a terminal."""
+
+import argparse
+import sys
+
+from shathenet_utils import experiments, records
+from shathenet_utils.datasets import DatasetError
+
+
+def _seeds(text: str) -> list[int]:
+    """"0-4" or "0,2,3" as a list."""
+    try:
+        first, dash, last = text.partition("-")
+        return list(range(int(first), int(last) + 1)) if dash else [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"seeds are written 0-4 or 0,2,3, not {text!r}") from None
+
+
+def _train(arguments) -> None:
+    experiment = experiments.get(arguments.name)
+    variants = [experiment.variant(name) for name in arguments.variant] if arguments.variant else experiment.variants
+    for variant in variants:
+        for seed in arguments.seeds or experiment.seeds:
+            where = records.RECORDS if arguments.record else records.runs_folder(variant.dataset, arguments.budget)
+            path = experiment.path(variant, seed, where)
+            if path.exists() and records.load(path)["config_hash"] == variant.config_hash():
+                print(f"{experiment.name} {variant.name} seed {seed}: there already, {path}")
+                continue
+            record = experiments.train(experiment, variant, seed, budget=arguments.budget, record=arguments.record)
+            if record is None:
+                sys.exit(130)
+            validation, test = record["validation_accuracy"], record["test_accuracy"]
+            print(
+                f"{experiment.name} {variant.name} seed {seed}: {record['status']}, validation {validation:.1%}, "
+                f"test {test:.1%}, {record['seconds']['total']:.0f} s"
+                if record["status"] == "finished"
+                else f"{experiment.name} {variant.name} seed {seed}: diverged"
+            )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and do what it says; what goes wrong is one sentence on stderr and exit code 1."""
+    parser = argparse.ArgumentParser(prog="python -m shathenet_utils", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="train an experiment's runs that are not there yet")
+    train.add_argument("name")
+    train.add_argument("--variant", action="append", help="only this variant; may be given more than once")
+    train.add_argument("--seeds", type=_seeds, help="for example 0-4 (default: the experiment's)")
+    train.add_argument("--budget", choices=experiments.BUDGETS, default="full")
+    train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
+    train.set_defaults(do=_train)
+    chosen = parser.parse_args(arguments)
+    try:
+        chosen.do(chosen)
+    except (ValueError, DatasetError, records.RecordError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,253 @@
+"""The declared experiments: a question, its variants (model × recipe × data), and its seeds.
+
+Browsing what is recorded opens without TensorFlow; the network wing is imported where a run trains.
+"""
+
+import dataclasses
+import datetime
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from shathenet_utils import datasets, records
+from shathenet_utils.recipes import Recipe
+
+BUDGETS = ("taste", "lesson", "full")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One arm of an experiment: a model, a recipe and data.
+
+    model: a function's name in `models`, or a function of the reader's own that returns a `keras.Model`.
+    model_arguments: what it is called with, only what differs from its defaults. validation: how many
+    training images are set apart. pilot: a trial run, shown without interval, deciding nothing.
+    """
+
+    name: str
+    model: str | Callable
+    recipe: Recipe
+    model_arguments: dict = dataclasses.field(default_factory=dict)
+    dataset: str = "cifar10"
+    validation: int = 5000
+    pilot: bool = False
+
+    @property
+    def model_name(self) -> str:
+        """The name under which the model stands in a record."""
+        return self.model if isinstance(self.model, str) else f"own:{self.model.__name__}"
+
+    def config(self) -> dict:
+        """The full configuration, as a record holds it."""
+        return {
+            "data": {"dataset": self.dataset, "validation": self.validation},
+            "model": {"name": self.model_name, "arguments": self.model_arguments},
+            "recipe": self.recipe.config(),
+        }
+
+    def config_hash(self) -> str:
+        """Changes with anything that makes these runs other runs; fields at their defaults don't enter."""
+        return records.config_hash({**self.config(), "recipe": self.recipe.identity()})
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question with its variants and seeds.
+
+    epochs_by_budget: how many epochs a shorter budget trains; a budget not named here trains the recipe's own.
+    keep_weights: the variants whose first seed keeps its final weights. keep_snapshots: those whose first
+    seed keeps all its weights after every epoch.
+    """
+
+    name: str
+    question: str
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    epochs_by_budget: dict[str, int] = dataclasses.field(default_factory=dict)
+    keep_weights: tuple[str, ...] = ()
+    keep_snapshots: tuple[str, ...] = ()
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name. Raises ValueError, listing those there are, for an unknown one."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        names = ", ".join(variant.name for variant in self.variants)
+        raise ValueError(f"Experiment {self.name} has no variant {name!r}; it has {names}.")
+
+    def path(self, variant: Variant, seed: int, folder: Path = records.RECORDS) -> Path:
+        """Where the record of one run lies, below the folder of records or of runs."""
+        return folder / self.name / variant.name / f"seed{seed}.json"
+
+
+def load_data(variant: Variant) -> datasets.Dataset:
+    """The dataset that a variant declares; raises as `datasets` does."""
+    return datasets.cifar10(validation=variant.validation)
+
+
+def train(
+    experiment: Experiment,
+    variant: Variant,
+    seed: int,
+    *,
+    data: datasets.Dataset | None = None,
+    budget: str = "full",
+    record: bool = False,
+    seconds: float | None = None,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> dict | None:
+    """Train one run and write its record; returns the record, or None where Ctrl-C stopped it.
+
+    data: what to train on instead of the declared dataset, for readers without it. record: the run is the
+    book's evidence, written below `data/records/`; otherwise it goes to `data/runs/`. seconds: a limit, under test.
+    Raises ValueError where `record` asks for what evidence must not be: a shorter budget, other data, threads
+    that don't repeat.
+    """
+    from shathenet_utils import blocks, models, training
+
+    if budget not in BUDGETS:
+        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}.")
+    if record and (budget != "full" or data is not None or seconds is not None):
+        raise ValueError("Only a run of the full budget on the declared data can be recorded.")
+    if record and blocks.threads()["inter_op"] != 1:
+        raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
+    data = data or load_data(variant)
+    recipe = dataclasses.replace(
+        variant.recipe, epochs=experiment.epochs_by_budget.get(budget, variant.recipe.epochs)
+    )
+    folder = records.RECORDS if record else records.runs_folder(data.name, budget)
+    path = experiment.path(variant, seed, folder)
+    first = seed == experiment.seeds[0] and budget == "full" and not seconds
+
+    blocks.keras.config.set_dtype_policy(recipe.precision)
+    try:
+        training.set_seed(seed)
+        model = models.build(variant.model, variant.model_arguments)
+    finally:
+        blocks.keras.config.set_dtype_policy("float32")
+    trained = training.fit(
+        model,
+        data,
+        recipe,
+        seed=seed,
+        seconds=seconds,
+        on_epoch=on_epoch,
+        snapshots=first and variant.name in experiment.keep_snapshots,
+        description=f"{experiment.name} {variant.name} seed {seed}",
+    )
+    if trained.status == "interrupted":
+        return None
+    predict = training.predictor(model)
+    test = predict(data.test_images)
+    finished = trained.status != "diverged"
+    weights = {}
+    if first and variant.name in experiment.keep_weights:
+        weights["final"] = _keep_weights(model, data, path, folder)
+    if trained.snapshots:
+        stacked = {name: np.stack([kept[name] for kept in trained.snapshots]).astype(np.float16) for name in trained.snapshots[0]}
+        weights["snapshots"] = records.save_arrays(_weights_path(path, folder, "_epochs.npz"), stacked)
+    result = {
+        "schema": records.SCHEMA,
+        "experiment": experiment.name,
+        "variant": variant.name,
+        "seed": seed,
+        "budget": budget,
+        "status": "finished" if finished else "diverged",
+        "dataset": data.name,
+        "data_fingerprint": data.fingerprint,
+        "split": data.split,
+        "config": variant.config() | {"recipe": recipe.config()},
+        "config_hash": variant.config_hash(),
+        "model_digest": models.model_digest(model),
+        "parameters": model.count_params(),
+        "macs": models.macs(model),
+        "epochs": trained.epochs,
+        "history": trained.history,
+        "validation_accuracy": trained.history["validation_accuracy"][-1] if trained.history["validation_accuracy"] else None,
+        "test_accuracy": training.accuracy(test, data.test_labels) if finished else None,
+        "test_accuracy_flip": None,
+        "test_accuracy_tta": None,
+        "test_predictions": records.encode_classes(test.argmax(axis=1)) if finished else None,
+        "weights": weights or None,
+        "seconds": {"total": round(sum(trained.history["seconds"]), 1), "median_epoch": _median(trained.history["seconds"])},
+        "precision": recipe.precision,
+        "threads": blocks.threads(),
+        "machine": machine(),
+        "versions": {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+        | {"python": platform.python_version()},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    records.save(result, path)
+    return result
+
+
+def _median(values) -> float | None:
+    return round(float(np.median(values)), 3) if values else None
+
+
+def _weights_path(path: Path, folder: Path, suffix: str) -> Path:
+    """Weights of the book's evidence lie under data/weights/, others beside their record."""
+    root = records.WEIGHTS if folder == records.RECORDS else folder
+    return root / path.relative_to(folder).with_name(path.stem + suffix)
+
+
+def _keep_weights(model, data, path: Path, folder: Path) -> dict:
+    """Store the final weights, in float16 where both accuracies then agree to a tenth of a percent."""
+    from shathenet_utils import training
+
+    def accuracies():
+        predict = training.predictor(model)
+        parts = ((data.validation_images, data.validation_labels), (data.test_images, data.test_labels))
+        return [round(training.accuracy(predict(images), labels), 3) for images, labels in parts if len(labels)]
+
+    full, before = training.weights_of(model), accuracies()
+    half = {name: array.astype(np.float16) for name, array in full.items()}
+    training.set_weights(model, half)
+    agree = accuracies() == before
+    training.set_weights(model, full)
+    return records.save_arrays(_weights_path(path, folder, ".npz"), half if agree else full)
+
+
+def machine() -> dict:
+    """What a run ran on: processor, cores this process may use, memory in GiB, system."""
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {"processor": processor, "cores": cores, "memory_gib": round(memory), "system": platform.system()}
+
+
+_V1_0 = Recipe(epochs=60, batch_size=32)
+
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment(
+            name="v1_0",
+            question="How far do 17,882 parameters go?",
+            variants=(
+                Variant("adam_1e-4", "v1_0", dataclasses.replace(_V1_0, learning_rate=1e-4)),
+                Variant("adam_1e-3", "v1_0", _V1_0),
+                Variant("adam_1e-3_bilinear", "v1_0", _V1_0, {"interpolation": "bilinear"}),
+            ),
+            seeds=(0, 1, 2, 3, 4),
+            epochs_by_budget={"taste": 8},
+            keep_weights=("adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"),
+        ),
+    )
+}
+
+
+def get(name: str) -> Experiment:
+    """The declared experiment of that name. Raises ValueError, listing those there are, for an unknown one."""
+    if name not in EXPERIMENTS:
+        raise ValueError(f"There is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}.")
+    return EXPERIMENTS[name]

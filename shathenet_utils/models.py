@@ -1,0 +1,147 @@
+"""The versions, one plain function each, and what can be counted of any network.
+
+A model takes pictures of shape (n, height, width, channels) with values 0 to 255, uint8 or float32, and
+returns logits, float32 (n, classes). Scaling and enlarging are layers of the model, inside the graph.
+"""
+
+import hashlib
+import json
+import math
+
+from shathenet_utils.blocks import keras, layers, ops, tf
+
+
+class PixelScaling(layers.Rescaling):
+    """Values 0…255 to 0…1. Called with pictures that are plainly scaled already, it raises ValueError.
+
+    The check reads values, so it works where there are some: on an eager call, not inside a graph.
+    """
+
+    def __init__(self, **arguments):
+        super().__init__(scale=1 / 255, **arguments)
+
+    def call(self, inputs):
+        if isinstance(inputs, tf.Tensor) and hasattr(inputs, "numpy"):
+            low, high = float(ops.min(inputs)), float(ops.max(inputs))
+            fractions = bool(ops.any(inputs != ops.floor(inputs)))
+            if low < 0 or high > 255 or (fractions and high <= 1) or not math.isfinite(low + high):
+                raise ValueError(
+                    f"The model was given pictures with values from {low:.3g} to {high:.3g}; it scales them itself, "
+                    "so pass them as the dataset holds them, 0 to 255."
+                )
+        return super().call(inputs)
+
+
+def v1_0(interpolation: str = "nearest", classes: int = 10) -> keras.Model:
+    """ShatheNet v1.0: three strided convolutions and two dense layers; 17,882 parameters, 2.9M MACs.
+
+    CIFAR-10's 32×32 pictures are enlarged six times, to the 192×192 of the original. `interpolation`:
+    "nearest" or "bilinear"; the seed does not say which. Kernels start from Keras's truncated normal
+    (standard deviation 0.05), as in the original project.
+    Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py, ShatheNet_v1_0.
+    """
+    start = "truncated_normal"
+    pictures = keras.Input((32, 32, 3), name="pictures")
+    x = PixelScaling(name="scale")(pictures)
+    x = layers.UpSampling2D(6, interpolation=interpolation, name="enlarge")(x)
+    for name, filters, kernel_size, strides in (("conv1", 16, 7, 6), ("conv2", 16, 5, 4), ("conv3", 32, 3, 2)):
+        x = layers.Conv2D(
+            filters, kernel_size, strides, padding="same", activation="relu", kernel_initializer=start, name=name
+        )(x)
+    x = layers.MaxPooling2D(2, name="pool")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(32, activation="relu", kernel_initializer=start, name="dense")(x)
+    logits = layers.Dense(classes, kernel_initializer=start, dtype="float32", name="logits")(x)
+    return keras.Model(pictures, logits, name="v1_0")
+
+
+def build(model, arguments: dict | None = None) -> keras.Model:
+    """Build a model from its name in this module or from a reader's own function.
+
+    Raises ValueError for an unknown name, TypeError where the function does not return a keras.Model.
+    """
+    if isinstance(model, str):
+        if model not in VERSIONS:
+            raise ValueError(f"There is no model named {model!r}; this book has {', '.join(VERSIONS)}.")
+        model = VERSIONS[model]
+    built = model(**(arguments or {}))
+    if not isinstance(built, keras.Model):
+        raise TypeError(f"{model.__name__}() must return a keras.Model, not {type(built).__name__}.")
+    return built
+
+
+VERSIONS = {"v1_0": v1_0}
+
+
+def layer_table(model: keras.Model) -> list[dict]:
+    """A row a layer: name, kind, output shape (without the batch), parameters, and MACs for one picture.
+
+    MACs (multiply-accumulates) are those of convolutions and dense layers; activations, pools,
+    normalisations and the enlargement count as none, as is usual. Raises NotImplementedError for a
+    layer with a kernel that it can't count.
+    """
+    rows = []
+    for layer in model.layers:
+        if isinstance(layer, layers.InputLayer):
+            continue
+        shape = tuple(layer.output.shape[1:])
+        macs = 0
+        if isinstance(layer, layers.DepthwiseConv2D):
+            macs = math.prod(layer.kernel.shape) * math.prod(shape[:2])
+        elif type(layer) in (layers.Conv1D, layers.Conv2D):
+            macs = math.prod(layer.kernel.shape) * math.prod(shape[:-1])
+        elif type(layer) is layers.Dense:
+            macs = layer.kernel.shape[0] * math.prod(shape)
+        elif hasattr(layer, "kernel"):
+            raise NotImplementedError(f"layer_table() can't count the MACs of {layer.name}, a {type(layer).__name__}.")
+        rows.append(
+            {
+                "layer": layer.name,
+                "kind": type(layer).__name__,
+                "output": shape,
+                "parameters": layer.count_params(),
+                "macs": macs,
+            }
+        )
+    return rows
+
+
+def macs(model: keras.Model) -> int:
+    """Multiply-accumulates of one forward pass of one picture."""
+    return sum(row["macs"] for row in layer_table(model))
+
+
+def _essentials(value):
+    """A layer's configuration without names, precision and what is not set."""
+    if isinstance(value, dict):
+        kept = {key: _essentials(item) for key, item in value.items() if key not in _NOT_ARCHITECTURE}
+        return {key: item for key, item in kept.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_essentials(item) for item in value]
+    return value
+
+
+_NOT_ARCHITECTURE = {"name", "dtype", "module", "registered_name", "build_config", "seed", "batch_shape"}
+
+
+def model_digest(model: keras.Model) -> str:
+    """Sixteen hex digits that change with the architecture: kinds, arguments, shapes and wiring of layers.
+
+    Names, precision and weights' values do not enter.
+    """
+    producer = {}
+    lines = []
+    for index, layer in enumerate(model.layers):
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        outputs = layer.output if isinstance(layer.output, list) else [layer.output]
+        lines.append(
+            {
+                "kind": type(layer).__name__,
+                "arguments": _essentials(layer.get_config()),
+                "from": [producer.get(id(tensor), "input") for tensor in inputs],
+                "output": [list(tensor.shape) for tensor in outputs],
+                "weights": [list(weight.shape) for weight in layer.weights],
+            }
+        )
+        producer |= {id(tensor): index for tensor in outputs}
+    return hashlib.sha256(json.dumps(lines, sort_keys=True).encode()).hexdigest()[:16]

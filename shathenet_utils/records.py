@@ -1,0 +1,160 @@
+"""What a run leaves behind: one JSON file and its weights; load, check, tabulate. Opens without TensorFlow.
+
+The book's evidence lies in `data/records/<experiment>/<variant>/seed<k>.json` and is committed; every
+other run goes to the git-ignored `data/runs/<dataset>/<budget>/…`, in the same shape.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from shathenet_utils import ROOT, output_folder, stats
+
+SCHEMA = 1
+RECORDS = ROOT / "data" / "records"
+WEIGHTS = ROOT / "data" / "weights"
+KEYS = (
+    "schema", "experiment", "variant", "seed", "budget", "status", "dataset", "data_fingerprint", "split", "config",
+    "config_hash", "model_digest", "parameters", "macs", "epochs", "history", "validation_accuracy", "test_accuracy",
+    "test_accuracy_flip", "test_accuracy_tta", "test_predictions", "weights", "seconds", "precision", "threads",
+    "machine", "versions", "date",
+)  # fmt: skip
+
+
+class RecordError(RuntimeError):
+    """A record is missing, cut, altered or of another declaration; one sentence says which and what to do."""
+
+
+def config_hash(identity: dict) -> str:
+    """Sixteen hex digits of what makes a run this run: its data, model and recipe, defaults left out."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def runs_folder(dataset: str, budget: str) -> Path:
+    """Where runs go that are not the book's evidence."""
+    return output_folder() / "data" / "runs" / dataset / budget
+
+
+@contextlib.contextmanager
+def written_whole(path: Path):
+    """A temporary path to write to; it takes `path`'s place when the block ends well, else nothing is left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        yield Path(temporary)
+        with open(temporary, "rb+") as stream:
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def save(record: dict, path: Path) -> None:
+    """Write a record whole or not at all. Raises RecordError where its keys are not `KEYS`, OSError as the disk does."""
+    if set(record) != set(KEYS):
+        raise RecordError(f"A record for {path} has other keys than it should: {sorted(set(record) ^ set(KEYS))}.")
+    text = json.dumps({key: record[key] for key in KEYS}, indent=1, allow_nan=False)
+    # One line for each list of numbers: a record is read by people too.
+    with written_whole(path) as temporary:
+        temporary.write_text(_lists_on_one_line(text) + "\n", encoding="utf-8")
+
+
+def _lists_on_one_line(text: str) -> str:
+    lines, inside = [], False
+    for line in text.split("\n"):
+        if inside:
+            lines[-1] += ("" if lines[-1].endswith("[") or line.strip().startswith("]") else " ") + line.strip()
+        else:
+            lines.append(line)
+        if line.endswith("["):
+            inside = True
+        elif inside and line.strip().rstrip(",") == "]":
+            inside = False
+    return "\n".join(lines)
+
+
+def load(path: Path) -> dict:
+    """Read one record. Raises RecordError where the file is missing, cut in half or not a record."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecordError(f"There is no record {path}: train it with `python -m shathenet_utils train`.") from None
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"The record {path} can't be read ({type(error).__name__}): restore it with `git checkout`, or delete it and train again."
+        ) from None
+    if not isinstance(record, dict) or set(record) != set(KEYS):
+        raise RecordError(f"{path} is not a whole record: restore it with `git checkout`, or delete it and train again.")
+    return record
+
+
+def encode_classes(classes) -> str | list[int]:
+    """Class numbers, shape (n,), as a string of digits where ten classes allow it, else a list."""
+    classes = np.asarray(classes)
+    if classes.size and classes.max() > 9:
+        return [int(number) for number in classes]
+    return "".join(map(str, classes))
+
+
+def decode_classes(text) -> np.ndarray:
+    """The int64 array, shape (n,), that `encode_classes` was given."""
+    return np.array([int(number) for number in text], np.int64)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict:
+    """Write arrays as one .npz; returns what a record keeps of it: path from the repository's root, and SHA-256."""
+    with written_whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **{name.replace("/", "|"): array for name, array in arrays.items()})
+    root = ROOT if path.is_relative_to(ROOT) else output_folder()
+    return {"path": path.relative_to(root).as_posix(), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def load_arrays(kept: dict) -> dict[str, np.ndarray]:
+    """The arrays behind a record's {"path", "sha256"}. Raises RecordError where the file is missing or altered."""
+    path = next((root / kept["path"] for root in (ROOT, output_folder()) if (root / kept["path"]).is_file()), None)
+    if path is None:
+        raise RecordError(f"The weights {kept['path']} are missing: restore them with `git checkout`.")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != kept["sha256"]:
+        raise RecordError(f"The weights {path} are not those of their record (SHA-256 differs): restore them with `git checkout`.")
+    with np.load(path, allow_pickle=False) as archive:
+        return {name.replace("|", "/"): archive[name] for name in archive.files}
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """The records of one experiment, by variant, in the order of its declaration and of its seeds.
+
+    recorded: the book's evidence. own: the reader's runs, drawn beside it.
+    """
+
+    experiment: str
+    recorded: dict[str, list[dict]]
+    own: dict[str, list[dict]]
+
+    def values(self, variant: str, key: str = "test_accuracy") -> np.ndarray:
+        """One number a seed, float64 (seeds,); accuracies are fractions."""
+        return np.array([record[key] for record in self.recorded[variant]], np.float64)
+
+    def interval(self, variant: str, key: str = "test_accuracy") -> stats.Interval:
+        """Mean and 95 % interval over the seeds of a variant."""
+        return stats.interval(self.values(variant, key))
+
+    def best(self, by: str = "validation_accuracy") -> str:
+        """The variant with the highest mean; choose on validation, never on the test set."""
+        return max(self.recorded, key=lambda variant: self.values(variant, by).mean())
+
+    def difference(self, variant: str, baseline: str, key: str = "test_accuracy") -> stats.Interval:
+        """Paired by seed: variant − baseline over the seeds that both have."""
+        ours, theirs = ({r["seed"]: r[key] for r in self.recorded[name]} for name in (variant, baseline))
+        seeds = sorted(ours.keys() & theirs.keys())
+        return stats.paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds])

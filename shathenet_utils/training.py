@@ -1,0 +1,238 @@
+"""Train one network: seed, step, epoch, evaluation, progress. Nothing here knows of experiments or records.
+
+The steps of an epoch run inside one TensorFlow function, a hundred at a call, on pictures that lie in
+memory: no tf.data iterator, whose teardown can cost more than an epoch. Every random stream is keyed by
+(seed, epoch), so that an epoch's order does not depend on what ran before it.
+"""
+
+import dataclasses
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from shathenet_utils.blocks import fold_upsampling, keras, ops, tf
+from shathenet_utils.datasets import Dataset
+from shathenet_utils.recipes import Recipe
+
+STEPS_PER_CALL = 100
+EVALUATION_BATCH = 500
+
+
+@dataclasses.dataclass
+class Training:
+    """What a call of `fit` leaves.
+
+    status: "finished"; "diverged" (the loss was no longer a finite number); "interrupted" (Ctrl-C); "out of time".
+    history: a list a quantity with one number an epoch: loss and accuracy on the training images as they
+    were trained on, validation_loss and validation_accuracy after the epoch (empty without validation images),
+    learning_rate, seconds. snapshots: weights after epoch 0 (untrained), 1, 2 …, where asked for.
+    """
+
+    status: str
+    history: dict[str, list[float]]
+    snapshots: list[dict[str, np.ndarray]]
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs were begun and evaluated."""
+        return len(self.history["loss"])
+
+
+def set_seed(seed: int) -> None:
+    """Seed Python, NumPy and TensorFlow from one number; call it before the model is built."""
+    keras.utils.set_random_seed(seed)
+
+
+def check_images(images) -> np.ndarray:
+    """The pictures as they came, if they are uint8 (n, height, width, channels); ValueError otherwise."""
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4:
+        hint = ""
+        if images.size and np.issubdtype(images.dtype, np.floating):
+            hint = f" with values from {images.min():.3g} to {images.max():.3g}"
+        raise ValueError(
+            f"Pictures must be uint8, (n, height, width, channels), values 0 to 255, not {images.dtype} "
+            f"{images.shape}{hint}: pass them as the dataset holds them; the model scales them itself."
+        )
+    return images
+
+
+def check_labels(labels, classes: int) -> np.ndarray:
+    """The labels as int32, (n,), if all lie in 0…classes − 1; ValueError otherwise."""
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer) or (labels.size and not 0 <= labels.min() <= labels.max() < classes):
+        raise ValueError(
+            f"Labels must be whole numbers from 0 to {classes - 1}, as many classes as the model has outputs, "
+            f"not {labels.dtype} from {labels.min()} to {labels.max()}."
+        )
+    return labels.astype(np.int32)
+
+
+def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 pictures (n, h, w, c) to float32 logits (n, classes), in inference mode."""
+    fast = fold_upsampling(model)
+
+    @tf.function(reduce_retracing=True, jit_compile=False)
+    def forward(images):
+        return fast(tf.cast(images, tf.float32), training=False)
+
+    def predict(images):
+        images = check_images(images)
+        batches = [forward(images[i : i + EVALUATION_BATCH]) for i in range(0, len(images), EVALUATION_BATCH)]
+        return np.concatenate([batch.numpy() for batch in batches]) if batches else np.empty((0, *model.output_shape[1:]))
+
+    return predict
+
+
+def predict(model, images) -> np.ndarray:
+    """Logits of uint8 pictures (n, h, w, c): float32 (n, classes). Raises ValueError for pictures in another range."""
+    return predictor(model)(images)
+
+
+def accuracy(logits, labels) -> float:
+    """The fraction of rows whose largest logit is the label's; logits (n, classes), labels (n,)."""
+    return float(np.mean(np.argmax(logits, axis=1) == labels))
+
+
+def cross_entropy(logits, labels) -> float:
+    """The mean negative log-probability, in nats, of the labels under softmax(logits)."""
+    shifted = np.float64(logits) - logits.max(axis=1, keepdims=True)
+    return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
+
+
+def weights_of(model) -> dict[str, np.ndarray]:
+    """The model's weights by path ("conv1/kernel"), float32."""
+    return {weight.path: weight.numpy() for weight in model.weights}
+
+
+def set_weights(model, arrays: dict[str, np.ndarray]) -> None:
+    """Put weights that `weights_of` took back. Raises ValueError where names or shapes are another model's."""
+    expected = {weight.path: tuple(weight.shape) for weight in model.weights}
+    given = {path: array.shape for path, array in arrays.items()}
+    if expected != given:
+        differing = sorted(path for path in expected.keys() | given.keys() if expected.get(path) != given.get(path))
+        raise ValueError(f"These weights belong to another model: {', '.join(differing)} differ.")
+    for weight in model.weights:
+        weight.assign(arrays[weight.path])
+
+
+_OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+
+
+def _epoch_function(model, optimizer):
+    """A function that takes steps: (images, labels, indices (steps, batch)) → (sum of losses, number right)."""
+    fast = fold_upsampling(model)
+    variables = model.trainable_variables
+    optimizer.build(variables)
+
+    @tf.function(reduce_retracing=False, jit_compile=False)
+    def take_steps(images, labels, indices):
+        total, right = tf.constant(0.0), tf.constant(0)
+        for step in tf.range(tf.shape(indices)[0]):
+            batch, answers = tf.gather(images, indices[step]), tf.gather(labels, indices[step])
+            with tf.GradientTape() as tape:
+                logits = fast(tf.cast(batch, tf.float32), training=True)
+                losses = keras.losses.sparse_categorical_crossentropy(answers, logits, from_logits=True)
+                loss = tf.reduce_mean(losses) + sum(model.losses)
+            optimizer.apply(tape.gradient(loss, variables), variables)
+            total += tf.reduce_sum(losses)
+            right += tf.reduce_sum(tf.cast(tf.equal(ops.argmax(logits, axis=-1), answers), tf.int32))
+        return total, right
+
+    return take_steps
+
+
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order in which epoch `epoch` (from 0) of a run with this seed sees `count` images: int32 (count,)."""
+    return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
+
+
+def progress_bar(total: int, description: str, **arguments) -> tqdm:
+    """A bar with time left: on stdout in a notebook (stderr is drawn as an error there), on stderr in a terminal."""
+    stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
+    return tqdm(total=total, desc=description, file=stream, leave=False, mininterval=0.5, dynamic_ncols=True, **arguments)
+
+
+def fit(
+    model,
+    data: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
+    on_epoch: Callable[[dict], None] | None = None,
+    snapshots: bool = False,
+    description: str | None = None,
+) -> Training:
+    """Train `model` in place on `data`'s training images, as `recipe` says.
+
+    seed: of the order of images; the weights' own start was drawn when the model was built (see `set_seed`).
+    seconds: stop after about so long; the epoch begun then counts as one. on_epoch: is called with the
+    history after each epoch. snapshots: keep all weights of every epoch.
+
+    Ctrl-C stops it safely: the model keeps the weights it has, and `status` says "interrupted".
+    Raises ValueError for images or labels that the model can't take.
+    """
+    classes = model.output_shape[-1]
+    images = tf.constant(check_images(data.train_images))
+    labels = tf.constant(check_labels(data.train_labels, classes))
+    check_labels(data.validation_labels, classes)
+    count = len(images)
+    steps_an_epoch = math.ceil(count / recipe.batch_size)
+    take_steps = _epoch_function(model, _OPTIMIZERS[recipe.optimizer](recipe.learning_rate))
+    predict_fast = predictor(model)
+
+    names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
+    history = {name: [] for name in names}
+    kept = [weights_of(model)] if snapshots else []
+    status = "finished"
+    begun = time.perf_counter()
+    with progress_bar(recipe.epochs * steps_an_epoch, description or model.name, unit="step") as bar:
+        try:
+            for epoch in range(recipe.epochs):
+                epoch_begun = time.perf_counter()
+                order = epoch_order(seed, epoch, count)
+                whole = count // recipe.batch_size * recipe.batch_size
+                batches = order[:whole].reshape(-1, recipe.batch_size)
+                calls = [batches[i : i + STEPS_PER_CALL] for i in range(0, len(batches), STEPS_PER_CALL)]
+                if whole < count:
+                    calls.append(order[None, whole:])
+                total, right, seen = 0.0, 0, 0
+                for indices in calls:
+                    loss, correct = take_steps(images, labels, tf.constant(indices))
+                    total, right, seen = total + float(loss), right + int(correct), seen + indices.size
+                    bar.update(len(indices))
+                    if not math.isfinite(total):
+                        status = "diverged"
+                        break
+                    if seconds is not None and time.perf_counter() - begun > seconds:
+                        status = "out of time"
+                        break
+                if status == "diverged":
+                    break
+                history["loss"].append(total / seen)
+                history["accuracy"].append(right / seen)
+                if len(data.validation_labels):
+                    logits = predict_fast(data.validation_images)
+                    history["validation_loss"].append(cross_entropy(logits, data.validation_labels))
+                    history["validation_accuracy"].append(accuracy(logits, data.validation_labels))
+                    bar.set_postfix_str(f"validation accuracy {history['validation_accuracy'][-1]:.1%}")
+                else:
+                    bar.set_postfix_str(f"accuracy {history['accuracy'][-1]:.1%}")
+                history["learning_rate"].append(recipe.learning_rate)
+                history["seconds"].append(round(time.perf_counter() - epoch_begun, 3))
+                if snapshots:
+                    kept.append(weights_of(model))
+                if on_epoch:
+                    on_epoch(history)
+                if status == "out of time":
+                    break
+        except KeyboardInterrupt:
+            status = "interrupted"
+    if status == "interrupted":
+        print(f"Stopped after {len(history['loss'])} of {recipe.epochs} epochs; nothing was written. Run the cell again to start anew.")
+    return Training(status, history, kept)
