@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from shathenet_utils import experiments, records
+from shathenet_utils import ROOT, experiments, records
 from shathenet_utils.datasets import DatasetError
 
 
@@ -38,6 +38,43 @@ def _train(arguments) -> None:
             )
 
 
+def _list(arguments) -> None:
+    for experiment in experiments.EXPERIMENTS.values():
+        runs = len(experiment.variants) * len(experiment.seeds)
+        there = sum(experiment.path(v, seed).exists() for v in experiment.variants for seed in experiment.seeds)
+        print(f"{experiment.name}: {experiment.question} {there} of {runs} runs recorded")
+
+
+def _table(arguments) -> None:
+    if arguments.name:
+        print(experiments.get(arguments.name).run().table().to_string())
+        return
+    readme = ROOT / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    written = experiments.with_table(text)
+    print(experiments.readme_table())
+    if written != text:
+        with records.written_whole(readme) as temporary:
+            temporary.write_text(written, encoding="utf-8")
+        print(f"{readme} now holds this table.")
+
+
+def _check(arguments) -> None:
+    wrong = experiments.check()
+    print("\n".join(wrong) if wrong else "Every declared run has its record, and every record its declaration.")
+    if wrong:
+        sys.exit(1)
+
+
+def _facts(arguments) -> None:
+    from shathenet_utils import facts
+
+    counted = facts.cifar10_facts()
+    with records.written_whole(facts.PATH) as temporary:
+        temporary.write_text(records.to_json(counted), encoding="utf-8")
+    print(f"{facts.PATH} written.")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and do what it says; what goes wrong is one sentence on stderr and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m shathenet_utils", description=__doc__)
@@ -49,6 +86,12 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--budget", choices=experiments.BUDGETS, default="full")
     train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
     train.set_defaults(do=_train)
+    commands.add_parser("list", help="the declared experiments").set_defaults(do=_list)
+    table = commands.add_parser("table", help="an experiment's results; without a name, the README's record table, rewritten")
+    table.add_argument("name", nargs="?")
+    table.set_defaults(do=_table)
+    commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
+    commands.add_parser("facts", help="count the facts about CIFAR-10 anew (four minutes)").set_defaults(do=_facts)
     chosen = parser.parse_args(arguments)
     try:
         chosen.do(chosen)

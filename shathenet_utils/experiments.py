@@ -5,9 +5,10 @@ Browsing what is recorded opens without TensorFlow; the network wing is imported
 
 import dataclasses
 import datetime
+import html
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -82,6 +83,126 @@ class Experiment:
     def path(self, variant: Variant, seed: int, folder: Path = records.RECORDS) -> Path:
         """Where the record of one run lies, below the folder of records or of runs."""
         return folder / self.name / variant.name / f"seed{seed}.json"
+
+    def table(self):
+        """A pandas table of the variants: what differs between them."""
+        import pandas
+
+        rows = [_flat(variant.config()) for variant in self.variants]
+        for row, variant in zip(rows, self.variants, strict=True):
+            row |= {"variant": variant.name + (" (pilot)" if variant.pilot else "")}
+        table = pandas.DataFrame(rows).set_index("variant").fillna("default")
+        return table[[column for column in table if len(rows) == 1 or table[column].nunique() > 1]]
+
+    def _repr_html_(self):
+        return f"<p><b>{html.escape(self.question)}</b> {len(self.seeds)} seeds each.</p>{self.table().to_html()}"
+
+    def run(
+        self,
+        *,
+        retrain: bool = False,
+        budget: str = "full",
+        variants: Sequence[str] | None = None,
+        seeds: Sequence[int] | None = None,
+        data: datasets.Dataset | None = None,
+        on_epoch: Callable[[dict], None] | None = None,
+    ) -> records.Runs:
+        """The experiment's records, and beside them the reader's own runs.
+
+        A declared experiment is loaded from `data/records/`; one of the reader's own is trained where it was not
+        yet. retrain: train the chosen variants and seeds here (Ctrl-C is safe). budget: of what is trained here.
+        data: what to train on in place of the declared dataset. Reader's runs go to `data/runs/`, never to the records.
+        Raises RecordError where a record is missing, damaged or of another declaration.
+        """
+        chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
+        chosen_seeds = self.seeds if seeds is None else seeds
+        declared = EXPERIMENTS.get(self.name) is self
+        recorded, own = {}, {}
+        for variant in chosen:
+            if declared:
+                recorded[variant.name] = [_load(self, variant, seed, records.RECORDS) for seed in self.seeds]
+            folder = records.runs_folder(data.name if data else variant.dataset, budget)
+            for seed in chosen_seeds:
+                found = None if retrain else _load_own(self, variant, seed, folder)
+                if found is None and (retrain or not declared):
+                    found = train(self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds())
+                    if found is None:  # Ctrl-C
+                        break
+                if found is not None:
+                    own.setdefault(variant.name, []).append(found)
+        return records.Runs(self.name, recorded, own) if declared else records.Runs(self.name, own, {})
+
+
+def _flat(config: dict, prefix: str = "") -> dict:
+    flat = {}
+    for key, value in config.items():
+        flat |= _flat(value) if isinstance(value, dict) else {key.replace("_", " "): value}
+    return flat
+
+
+def _live_seconds() -> float | None:
+    """The limit under test on what a notebook trains live, in seconds; a reader has none."""
+    limit = os.environ.get("SHATHENET_LIVE_SECONDS")
+    return float(limit) if limit else None
+
+
+def _load(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> dict:
+    """A record that matches its declaration; RecordError otherwise."""
+    path = experiment.path(variant, seed, folder)
+    record = records.load(path)
+    if record["config_hash"] != variant.config_hash():
+        raise records.RecordError(
+            f"{path} is of another declaration than {experiment.name} {variant.name} has now: train it again "
+            f"with `python -m shathenet_utils train {experiment.name}`."
+        )
+    return record
+
+
+def _load_own(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> dict | None:
+    """A reader's run, if there is one of this declaration (and, for a model of their own, of this architecture)."""
+    try:
+        record = _load(experiment, variant, seed, folder)
+    except records.RecordError:
+        return None
+    if callable(variant.model):
+        from shathenet_utils import models
+
+        if record["model_digest"] != models.model_digest(models.build(variant.model, variant.model_arguments)):
+            return None
+    return record
+
+
+def own(model: Callable, recipe: Recipe, *, seeds: Sequence[int] = (0, 1, 2), **arguments) -> Experiment:
+    """An experiment around a model function of the reader's own: the same protocol, table and figures.
+
+    model: returns a `keras.Model` from uint8-ranged pictures (n, 32, 32, 3) to logits (n, 10). arguments: as for
+    `Variant`. Example: `experiments.own(my_network, Recipe(epochs=10)).run()`.
+    """
+    variant = Variant(model.__name__, model, recipe, **arguments)
+    return Experiment(f"own_{model.__name__}", f"How good is {model.__name__}?", (variant,), tuple(seeds))
+
+
+def check() -> list[str]:
+    """What is wrong with the records, a sentence each: missing, damaged, undeclared, or of another declaration."""
+    wrong, expected = [], set()
+    for experiment in EXPERIMENTS.values():
+        for variant in experiment.variants:
+            for seed in experiment.seeds:
+                path = experiment.path(variant, seed)
+                expected.add(path)
+                try:
+                    record = _load(experiment, variant, seed, records.RECORDS)
+                    names = {"experiment": experiment.name, "variant": variant.name, "seed": seed, "budget": "full"}
+                    if any(record[key] != value for key, value in names.items()):
+                        wrong.append(f"{path} says it is {record['experiment']} {record['variant']} seed {record['seed']}.")
+                    for kept in (record["weights"] or {}).values():
+                        records.load_arrays(kept)
+                except records.RecordError as error:
+                    wrong.append(str(error))
+    for path in sorted(records.RECORDS.glob("*/*/*.json")):
+        if path not in expected:
+            wrong.append(f"{path} belongs to no declared run: delete it, or declare it.")
+    return wrong
 
 
 def load_data(variant: Variant) -> datasets.Dataset:
@@ -246,8 +367,44 @@ EXPERIMENTS = {
 }
 
 
+# The book's lineage: version → the experiment that decides it. The version is the variant best on validation.
+VERSIONS = {"v1.0": "v1_0"}
+
+
 def get(name: str) -> Experiment:
     """The declared experiment of that name. Raises ValueError, listing those there are, for an unknown one."""
     if name not in EXPERIMENTS:
         raise ValueError(f"There is no experiment {name!r}; there are {', '.join(EXPERIMENTS)}.")
     return EXPERIMENTS[name]
+
+
+TABLE_MARKS = ("<!-- table: written by python -m shathenet_utils table -->", "<!-- end of table -->")
+
+
+def readme_table() -> str:
+    """The versions in a Markdown table: ours from the records, the seed's beside them."""
+    lines = [
+        "| version | parameters | MACs | epochs | CIFAR-10 test accuracy (95 % interval, seeds) | the seed's |",
+        "|---|---|---|---|---|---|",
+    ]
+    published = records.published()
+    for version, name in VERSIONS.items():
+        runs = get(name).run()
+        best = runs.recorded[runs.best()]
+        first = best[0]
+        seed = published["seed_" + name]
+        lines.append(
+            f"| {version} | {first['parameters']:,} | {first['macs'] / 1e6:.1f}M | {first['epochs']} "
+            f"| {records.percent(runs.values(runs.best()))}, {len(best)} seeds "
+            f"| {seed['value']:.0%} at {seed['parameters']} |".replace("%", " %").replace("  %", " %")
+        )
+    return "\n".join(lines)
+
+
+def with_table(text: str) -> str:
+    """The README's text with the record table between its marks. Raises ValueError where the marks are missing."""
+    begin, end = TABLE_MARKS
+    if begin not in text or end not in text:
+        raise ValueError(f"README.md lacks the marks {begin} and {end} that hold the record table.")
+    before, _, rest = text.partition(begin)
+    return f"{before}{begin}\n{readme_table()}\n{end}{rest.partition(end)[2]}"

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -62,24 +63,14 @@ def save(record: dict, path: Path) -> None:
     """Write a record whole or not at all. Raises RecordError where its keys are not `KEYS`, OSError as the disk does."""
     if set(record) != set(KEYS):
         raise RecordError(f"A record for {path} has other keys than it should: {sorted(set(record) ^ set(KEYS))}.")
-    text = json.dumps({key: record[key] for key in KEYS}, indent=1, allow_nan=False)
-    # One line for each list of numbers: a record is read by people too.
     with written_whole(path) as temporary:
-        temporary.write_text(_lists_on_one_line(text) + "\n", encoding="utf-8")
+        temporary.write_text(to_json({key: record[key] for key in KEYS}), encoding="utf-8")
 
 
-def _lists_on_one_line(text: str) -> str:
-    lines, inside = [], False
-    for line in text.split("\n"):
-        if inside:
-            lines[-1] += ("" if lines[-1].endswith("[") or line.strip().startswith("]") else " ") + line.strip()
-        else:
-            lines.append(line)
-        if line.endswith("["):
-            inside = True
-        elif inside and line.strip().rstrip(",") == "]":
-            inside = False
-    return "\n".join(lines)
+def to_json(value: dict) -> str:
+    """JSON that people can read too: a line a key, and each innermost list of numbers on one line."""
+    text = json.dumps(value, indent=1, allow_nan=False)
+    return re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
 
 
 def load(path: Path) -> dict:
@@ -153,8 +144,60 @@ class Runs:
         """The variant with the highest mean; choose on validation, never on the test set."""
         return max(self.recorded, key=lambda variant: self.values(variant, by).mean())
 
+    def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> np.ndarray:
+        """variant − baseline for each seed that both have, float64 (seeds,)."""
+        ours, theirs = ({record["seed"]: record[key] for record in self.recorded[name]} for name in (variant, baseline))
+        return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+
     def difference(self, variant: str, baseline: str, key: str = "test_accuracy") -> stats.Interval:
-        """Paired by seed: variant − baseline over the seeds that both have."""
-        ours, theirs = ({r["seed"]: r[key] for r in self.recorded[name]} for name in (variant, baseline))
-        seeds = sorted(ours.keys() & theirs.keys())
-        return stats.paired_difference([ours[s] for s in seeds], [theirs[s] for s in seeds])
+        """The mean of `paired` with its 95 % interval."""
+        return stats.interval(self.paired(variant, baseline, key))
+
+    def table(self):
+        """A pandas table, a row a variant: parameters, MACs, epochs, seeds, accuracies with 95 % intervals."""
+        import pandas
+
+        rows = []
+        for source, by_variant in (("", self.recorded), (" (yours)", self.own)):
+            for variant, found in by_variant.items():
+                if found:
+                    rows.append({"variant": variant + source, **_summary(found)})
+        return pandas.DataFrame(rows).set_index("variant") if rows else pandas.DataFrame()
+
+
+def _summary(found: list[dict]) -> dict:
+    first = found[0]
+    return {
+        "parameters": f"{first['parameters']:,}",
+        "MACs": f"{first['macs'] / 1e6:.1f}M",
+        "epochs": first["epochs"],
+        "seeds": len(found),
+        "validation accuracy": percent([record["validation_accuracy"] for record in found]),
+        "test accuracy": percent([record["test_accuracy"] for record in found]),
+    }
+
+
+def percent(values) -> str:
+    """Accuracies, one a seed, as "60.8 % (60.2 to 61.4)"; a single one has no interval, none at all is a dash."""
+    values = [value for value in values if value is not None]
+    if not values:
+        return "–"
+    interval = stats.interval(values)
+    text = f"{interval.mean * 100:.1f} %"
+    return text if interval.n == 1 else f"{text} ({interval.low * 100:.1f} to {interval.high * 100:.1f})"
+
+
+def published() -> dict[str, dict]:
+    """The published numbers of `data/published.json` by their keys: value, network, parameters, source, address."""
+    return json.loads((ROOT / "data" / "published.json").read_text(encoding="utf-8"))
+
+
+def facts(dataset: str = "cifar10") -> dict:
+    """What was counted once of a dataset (`python -m shathenet_utils facts`). Raises RecordError where it is missing."""
+    path = RECORDS / "facts" / f"{dataset}.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RecordError(
+            f"The facts {path} can't be read ({type(error).__name__}): restore them with `git checkout`."
+        ) from None

@@ -1,0 +1,202 @@
+"""What a page needs: a header, the data or its stand-in, guesses before answers, sentences with numbers, exercise checks."""
+
+import html
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from collections.abc import Callable, Iterable
+
+import nbformat
+import numpy as np
+
+from shathenet_utils import ROOT, datasets, experiments, output_folder, records
+
+WORDS_A_MINUTE = 200
+PACKAGES = ("tensorflow", "keras", "numpy", "matplotlib", "jupyterlab", "ipywidgets")
+
+
+class Shown:
+    """Something a cell shows: HTML where there is a browser, plain words everywhere else."""
+
+    def __init__(self, markup: str, words: str, widget=None):
+        self.markup, self.words, self.widget = markup, words, widget
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        bundle = self.widget._repr_mimebundle_() if self.widget is not None else {}
+        return {**bundle, "text/html": self.markup, "text/plain": self.words}
+
+
+def say(template: str, **values) -> Shown:
+    """A sentence whose numbers are computed: Markdown-free text, filled like `str.format`.
+
+    `{gap:.1%}` and the like format the values; percentages get their thin space.
+    """
+    text = re.sub(r"(?<=\d)%", "\u202f%", " ".join(template.format(**values).split()))
+    return Shown(f"<p>{html.escape(text)}</p>", text)
+
+
+def header(notebook: str, *questions: experiments.Experiment) -> Shown:
+    """The minutes a page takes: to read (counted words), to rerun from the records, to train again (from the records).
+
+    notebook: its number, "01".
+    """
+    path = next((ROOT / "notebooks").glob(f"{notebook}_*.ipynb"))
+    cells = nbformat.read(path, as_version=4).cells
+    words = sum(len(cell.source.split()) for cell in cells)
+    parts = [f"{max(1, round(words / WORDS_A_MINUTE))} minutes to read", "under a minute to run from the records"]
+    for question in questions:
+        recorded = [record for found in question.run().recorded.values() for record in found]
+        minutes = sum(record["seconds"]["total"] for record in recorded) / 60
+        machine = recorded[0]["machine"]
+        parts.append(
+            f"{minutes:.0f} to train its {len(recorded)} runs again, as they took on {machine['cores']} cores "
+            f"of an {machine['processor']}"
+        )
+    text = "; ".join(parts) + "."
+    return Shown(f"<p><em>{html.escape(text)}</em></p>", text)
+
+
+def data(validation: int = 5000) -> datasets.Dataset:
+    """CIFAR-10 for a page's live cells; without data and network the drawn stand-in, under a banner that says so."""
+    try:
+        return datasets.cifar10(validation=validation, download=not os.environ.get("SHATHENET_OFFLINE"))
+    except datasets.DatasetError as error:
+        banner(f"The live cells of this page run on drawn shapes, not on CIFAR-10; recorded results are the real ones. {error}")
+        return datasets.toy_shapes()
+
+
+def banner(text: str) -> None:
+    """Show a notice that can't be overlooked, in light and dark theme."""
+    from IPython.display import display
+
+    style = "border-left:6px solid #de8f05;background:#fff4df;color:#222;padding:0.6em 1em"
+    display(Shown(f'<div role="alert" style="{style}">{html.escape(text)}</div>', text))
+
+
+def environment() -> Shown:
+    """What to send with a bug report: versions, machine, threads, and whether the data is there."""
+    from shathenet_utils import blocks
+
+    machine = experiments.machine()
+    folder = datasets.data_folder()
+    here = (folder / datasets.CIFAR10_FOLDER).is_dir() or (folder / datasets.CIFAR10_ARCHIVE).is_file()
+    facts = {
+        "book": importlib.metadata.version("shathenet-utils"),
+        "Python": platform.python_version(),
+        **{package: importlib.metadata.version(package) for package in PACKAGES},
+        "system": platform.platform(),
+        "processor": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
+        "TensorFlow's threads": " + ".join(f"{count} {name}" for name, count in blocks.threads().items()),
+        "CIFAR-10": f"{'found' if here else 'not'} in {folder}",
+    }
+    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
+    return Shown(f"<table>{rows}</table>", "\n".join(f"{name}: {value}" for name, value in facts.items()))
+
+
+def differing_versions() -> dict[str, tuple[str, str]]:
+    """Packages whose installed version is not the one the book's records were made with: {package: (here, records)}."""
+    made_with = {}
+    for path in sorted(records.RECORDS.glob("*/*/*.json")):
+        made_with |= records.load(path)["versions"]
+    made_with.pop("python", None)
+    here = {package: importlib.metadata.version(package) for package in made_with}
+    return {package: (here[package], made_with[package]) for package in made_with if here[package] != made_with[package]}
+
+
+def _guesses_path():
+    return output_folder() / "data" / "guesses.json"
+
+
+def _guesses() -> dict:
+    try:
+        return json.loads(_guesses_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none yet, or a damaged file: a guess is not worth an error
+        return {}
+
+
+def keep_guess(key: str, value: float) -> None:
+    """Write a guess down, beside the earlier ones, in the git-ignored `data/guesses.json`."""
+    with records.written_whole(_guesses_path()) as path:
+        path.write_text(json.dumps({**_guesses(), key: value}, indent=1) + "\n", encoding="utf-8")
+
+
+def guess(key: str, question: str, low: float, high: float, unit: str = "%") -> Shown:
+    """Ask for a number before the answer is shown: a field and a button, or the plain question where widgets are dead."""
+    import ipywidgets as widgets
+
+    kept = _guesses().get(key)
+    field = widgets.BoundedFloatText(
+        value=kept if kept is not None else (low + high) / 2, min=low, max=high, step=1,
+        description=f"Your guess ({unit})", style={"description_width": "initial"},
+    )  # fmt: skip
+    button = widgets.Button(description="Keep my guess", tooltip="Write this guess down; the page compares it later")
+    told = widgets.Label("" if kept is None else f"Kept: {kept:g} {unit}")
+
+    def keep(_):
+        keep_guess(key, field.value)
+        told.value = f"Kept: {field.value:g} {unit}"
+
+    button.on_click(keep)
+    asked = widgets.HTML(f"<p>{html.escape(question)}</p>")
+    words = f"{question} (A guess from {low:g} to {high:g} {unit}, before you read on.)"
+    return Shown(f"<p>{html.escape(words)}</p>", words, widgets.VBox([asked, widgets.HBox([field, button, told])]))
+
+
+def compare(key: str, truth: float, unit: str = "%") -> Shown:
+    """The reader's guess beside the measured number."""
+    kept = _guesses().get(key)
+    if kept is None:
+        return say("Measured: {truth:.1f} {unit}. You kept no guess.", truth=truth, unit=unit)
+    return say(
+        "Measured: {truth:.1f} {unit}. You guessed {kept:g} {unit}, {gap:.1f} away.",
+        truth=truth, unit=unit, kept=kept, gap=abs(kept - truth),
+    )  # fmt: skip
+
+
+def check(exercise: str, answer: Callable, expected: Callable, inputs: Iterable[tuple], tolerance: float = 1e-5) -> None:
+    """Compare a reader's function with a right one on some inputs, and print input, answer and expected value.
+
+    A wrong, unfinished or failing function is told so in a sentence; nothing is raised, so that the page runs on.
+    """
+    shown = []
+    for arguments in inputs:
+        right = expected(*arguments)
+        call = f"{answer.__name__}({', '.join(_brief(argument) for argument in arguments)})"
+        try:
+            given = answer(*arguments)
+        except Exception as error:  # the reader's own code may raise anything
+            print(f"Exercise {exercise}, not yet: {call} stopped with {type(error).__name__}: {error}.")
+            return
+        if given is None or given is Ellipsis:
+            print(f"Exercise {exercise} is still open: {call} should give {_brief(right)}.")
+            return
+        if not _equal(given, right, tolerance):
+            print(f"Exercise {exercise}, not yet: {call} gave {_brief(given)}, expected {_brief(right)}.")
+            return
+        shown.append(f"{call} = {_brief(right)}")
+    print(f"Exercise {exercise} is right on {len(shown)} inputs, for example {shown[0]}.")
+
+
+def _equal(given, right, tolerance: float) -> bool:
+    try:
+        given, right = np.asarray(given, np.float64), np.asarray(right, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return given.shape == right.shape and bool(np.allclose(given, right, rtol=tolerance, atol=tolerance))
+
+
+def _brief(value) -> str:
+    """A value in a few words: numbers with separators, arrays by shape and first entries."""
+    if isinstance(value, bool | str) or value is None:
+        return repr(value)
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    if isinstance(value, float | np.floating):
+        return f"{value:.4g}"
+    array = np.asarray(value)
+    if array.dtype.kind in "iuf" and array.size > 4:
+        first = ", ".join(f"{number:.4g}" for number in array.flat[:3])
+        return f"an array of shape {array.shape} starting {first}"
+    return str(value)

@@ -1,0 +1,257 @@
+"""Every figure the book draws. Each function returns a `Drawing`, which a notebook shows as its last expression.
+
+Colours: seaborn's colour-blind palette for lines, cividis for magnitudes, a diverging map centred on zero for
+weights. Figures have a light ground of their own, so that they read in a dark theme too.
+"""
+
+import base64
+import dataclasses
+import html
+import io
+import os
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from shathenet_utils import records, stats
+
+PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494")
+RESOLUTION = 144
+
+_STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawing:
+    """A figure with its name and its words.
+
+    alt: what the figure shows, for a reader who can't see it; it is what a text terminal prints, too.
+    Under `make rerun` (`$SHATHENET_FIGURES`) the figure is also stored as `figures/<name>.png`.
+    """
+
+    figure: Figure
+    name: str
+    alt: str
+
+    @property
+    def axes(self):
+        """The figure's axes, in the order they were made."""
+        return self.figure.axes
+
+    def png(self) -> bytes:
+        """The figure as a PNG file."""
+        buffer = io.BytesIO()
+        with matplotlib.rc_context(_STYLE):
+            self.figure.savefig(buffer, format="png", dpi=RESOLUTION, metadata={"Software": None})
+        return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        png = self.png()
+        if folder := os.environ.get("SHATHENET_FIGURES"):
+            with records.written_whole(Path(folder, f"{self.name}.png")) as path:
+                path.write_bytes(png)
+        width = round(self.figure.get_figwidth() * 80)
+        source = base64.b64encode(png).decode()
+        image = f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{source}" style="width:{width}px;max-width:100%">'
+        return {"text/html": image, "text/plain": self.alt}
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **arguments):
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        return figure, figure.subplots(rows, columns, squeeze=False, **arguments)
+
+
+def _percent_axis(axis) -> None:
+    axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+
+
+def pictures(images, titles=None, *, columns: int = 10, name: str, alt: str) -> Drawing:
+    """A sheet of pictures: uint8 (n, height, width, 3), with an optional title each."""
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(columns * 0.85, rows * (0.85 if titles is None else 1.15), rows, columns)
+    for i, ax in enumerate(axes.flat):
+        ax.axis("off")
+        if i < len(images):
+            ax.imshow(images[i], interpolation="nearest")
+            if titles is not None:
+                ax.set_title(titles[i], fontsize=7, loc="center", pad=2)
+    return Drawing(figure, name, alt)
+
+
+def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
+    """Accuracy on training images (as trained on) and on validation images, epoch by epoch, one panel a variant.
+
+    A thin line a seed, a thick one for their mean; a reader's own runs dashed.
+    """
+    variants = list(variants or runs.recorded)
+    figure, axes = _figure(3.3 * len(variants) + 0.6, 3.4, 1, len(variants), sharey=True)
+    sentences = []
+    for ax, variant in zip(axes[0], variants, strict=True):
+        ends = {}
+        for colour, key, label in (
+            (PALETTE[1], "accuracy", "training"),
+            (PALETTE[0], "validation_accuracy", "validation"),
+        ):
+            curves = [record["history"][key] for record in runs.recorded[variant]]
+            for curve in curves:
+                ax.plot(range(1, len(curve) + 1), curve, color=colour, alpha=0.3, linewidth=0.8)
+            mean = np.mean(curves, axis=0)
+            ax.plot(range(1, len(mean) + 1), mean, color=colour, linewidth=2)
+            ends[label] = (mean[-1], len(mean), colour)
+            for record in runs.own.get(variant, ()):
+                own = record["history"][key]
+                ax.plot(range(1, len(own) + 1), own, color=colour, linewidth=1.2, linestyle="--")
+        higher = max(ends, key=lambda label: ends[label][0])
+        for label, (value, epochs, colour) in ends.items():
+            side = ("bottom", 4) if label == higher else ("top", -4)
+            ax.annotate(
+                label, (epochs, value), (0, side[1]), textcoords="offset points",
+                ha="right", va=side[0], color=colour, weight="bold",
+            )  # fmt: skip
+        if runs.own.get(variant):
+            ax.plot([], [], color="0.3", linestyle="--", label="yours")
+            ax.legend(loc="lower right", frameon=False)
+        ax.set(title=variant, xlabel="epoch")
+        sentences.append(
+            f"{variant}: training accuracy ends at {ends['training'][0]:.1%}, validation accuracy at {ends['validation'][0]:.1%}"
+        )
+    axes[0][0].set_ylabel("accuracy")
+    _percent_axis(axes[0][0].yaxis)
+    return Drawing(figure, name, "Learning curves. " + "; ".join(sentences) + ".")
+
+
+def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name: str) -> Drawing:
+    """Every seed of every variant as a dot, the mean with its 95 % interval beside them.
+
+    published: pairs (label, accuracy as a fraction), drawn as dotted lines. A reader's own runs are triangles.
+    """
+    variants = list(runs.recorded)
+    figure, axes = _figure(6.5, 0.7 * len(variants) + 1.4)
+    ax = axes[0][0]
+    words = []
+    for row, variant in enumerate(variants):
+        values, interval = runs.values(variant, key), runs.interval(variant, key)
+        ax.plot(values, np.full(len(values), row + 0.14), "o", color=PALETTE[0], alpha=0.6, markersize=5, markeredgewidth=0)
+        ax.errorbar(
+            interval.mean, row - 0.14, xerr=[[interval.mean - interval.low], [interval.high - interval.mean]],
+            fmt="D", color="black", markersize=5, capsize=4,
+        )  # fmt: skip
+        own = [record[key] for record in runs.own.get(variant, ())]
+        ax.plot(own, np.full(len(own), row + 0.3), "^", color=PALETTE[3], markersize=7)
+        words.append(f"{variant} {interval.mean:.1%} (95 % interval {interval.low:.1%} to {interval.high:.1%}, {interval.n} seeds)")
+    for label, value in published:
+        ax.axvline(value, color=PALETTE[3], linestyle=":", linewidth=1.5)
+        ax.annotate(
+            label, (value, len(variants) - 0.55), (3, 0), textcoords="offset points",
+            color=PALETTE[3], ha="left", va="bottom", fontsize=9, annotation_clip=False,
+        )  # fmt: skip
+        words.append(f"{label} {value:.0%}")
+    ax.set_yticks(range(len(variants)), variants)
+    ax.set_ylim(len(variants) - 0.4, -0.6)
+    ax.set_xlabel(key.replace("_", " ") + "; dots: seeds, diamonds: mean and 95 % interval")
+    _percent_axis(ax.xaxis)
+    return Drawing(figure, name, f"{key.replace('_', ' ').capitalize()}: " + "; ".join(words) + ".")
+
+
+def confusion(matrix, class_names, *, name: str) -> Drawing:
+    """A confusion matrix of shares: row = true class, column = predicted class; each row sums to 1."""
+    figure, axes = _figure(6.6, 5.6)
+    ax = axes[0][0]
+    image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
+    for i, row in enumerate(matrix):
+        for j, share in enumerate(row):
+            ax.text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=8, color="black" if share > 0.5 else "white")
+    ax.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
+    ax.set_yticks(range(len(class_names)), class_names)
+    ax.set(xlabel="predicted class", ylabel="true class")
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=ax, shrink=0.8, label="share of the true class's pictures")
+    bar.ax.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    off = np.array(matrix) * (1 - np.eye(len(class_names)))
+    i, j = np.unravel_index(off.argmax(), off.shape)
+    best, worst = int(np.diag(matrix).argmax()), int(np.diag(matrix).argmin())
+    alt = (
+        f"Confusion matrix. Best known: {class_names[best]} ({matrix[best][best]:.0%}); least: {class_names[worst]} "
+        f"({matrix[worst][worst]:.0%}); the commonest error: {class_names[i]} called {class_names[j]} ({off[i, j]:.0%})."
+    )
+    return Drawing(figure, name, alt)
+
+
+def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int = 8) -> Drawing:
+    """Kernels as colour pictures, float (height, width, 3, filters) a panel; grey is zero, each kernel on its own scale."""
+    rows = {title: -(-array.shape[-1] // columns) for title, array in panels.items()}
+    figure, axes = _figure(columns * 0.8, sum(rows.values()) * 0.8 + 0.35 * len(panels), sum(rows.values()), columns)
+    top = 0
+    for title, array in panels.items():
+        for i, ax in enumerate(axes[top : top + rows[title]].flat):
+            ax.axis("off")
+            if i < array.shape[-1]:
+                kernel = array[..., i].astype(np.float32)
+                ax.imshow(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-9), interpolation="nearest")
+        axes[top][0].set_title(title, fontsize=10)
+        top += rows[title]
+    return Drawing(figure, name, alt)
+
+
+def paired_differences(runs: records.Runs, baseline: str, *, key: str = "test_accuracy", name: str) -> Drawing:
+    """Each variant minus the baseline, seed by seed, in percentage points, with the mean and its 95 % interval."""
+    variants = [variant for variant in runs.recorded if variant != baseline]
+    figure, axes = _figure(6.5, 0.7 * len(variants) + 1.2)
+    ax = axes[0][0]
+    words = []
+    for row, variant in enumerate(variants):
+        points = 100 * runs.paired(variant, baseline, key)
+        interval = stats.interval(points)
+        ax.plot(points, np.full(len(points), row + 0.14), "o", color=PALETTE[0], alpha=0.6, markeredgewidth=0)
+        ax.errorbar(
+            interval.mean, row - 0.14, xerr=[[interval.mean - interval.low], [interval.high - interval.mean]],
+            fmt="D", color="black", markersize=5, capsize=4,
+        )  # fmt: skip
+        words.append(f"{variant} {interval.mean:+.1f} points ({interval.low:+.1f} to {interval.high:+.1f})")
+    ax.axvline(0, color="0.4", linewidth=1)
+    ax.set_yticks(range(len(variants)), variants)
+    ax.set_ylim(len(variants) - 0.4, -0.6)
+    ax.set_xlabel(f"{key.replace('_', ' ')} minus that of {baseline}, percentage points")
+    return Drawing(figure, name, f"Difference to {baseline}, paired by seed: " + "; ".join(words) + ".")
+
+
+class LiveCurve:
+    """A learning curve that redraws itself while a run trains: pass it as `on_epoch`."""
+
+    def __init__(self, name: str = "live_curve"):
+        self.name = name
+        self._handle = None
+
+    def __call__(self, history: dict) -> None:
+        from IPython.display import display
+
+        drawing = self.draw(history)
+        if self._handle is None:
+            self._handle = display(drawing, display_id=True)
+        else:
+            self._handle.update(drawing)
+
+    def draw(self, history: dict) -> Drawing:
+        """The curve of one run so far."""
+        figure, axes = _figure(5.5, 3)
+        ax = axes[0][0]
+        for colour, key, label in ((PALETTE[1], "accuracy", "training"), (PALETTE[0], "validation_accuracy", "validation")):
+            values = history[key]
+            ax.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4, label=label)
+        ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
+        ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+        _percent_axis(ax.yaxis)
+        ax.legend(frameon=False, loc="lower right")
+        accuracy = history["validation_accuracy"][-1]
+        return Drawing(figure, self.name, f"After epoch {len(history['loss'])}: validation accuracy {accuracy:.1%}.")
