@@ -116,3 +116,23 @@ def cifar10_facts(folder=None) -> dict:
         },
         "test_labels": records.encode_classes(answers),
     }
+
+
+def class_means(counted: dict) -> np.ndarray:
+    """The mean training picture of each class, uint8 (10, 32, 32, 3), from recorded facts."""
+    kept = counted["class_mean_pictures"]
+    return np.frombuffer(base64.b64decode(kept["base64"]), kept["dtype"]).reshape(kept["shape"])
+
+
+def card(counted: dict) -> dict[str, str]:
+    """The data card: what the pictures are, and who says so."""
+    source, address, licence = counted["provenance"].split("; ")
+    return {
+        "pictures": f"{sum(counted['train_per_class']):,} to train on, {sum(counted['test_per_class']):,} to test on",
+        "size": "32 × 32 pixels, three colours, 8 bits each",
+        "classes": ", ".join(counted["class_names"]),
+        "source": source,
+        "address": address,
+        "licence": licence,
+        "fingerprint": counted["data_fingerprint"],
+    }

@@ -82,17 +82,23 @@ def environment() -> Shown:
     machine = experiments.machine()
     folder = datasets.data_folder()
     here = (folder / datasets.CIFAR10_FOLDER).is_dir() or (folder / datasets.CIFAR10_ARCHIVE).is_file()
-    facts = {
+    whose = "$SHATHENET_DATA" if os.environ.get("SHATHENET_DATA") else "data/"
+    return facts_table({
         "book": importlib.metadata.version("shathenet-utils"),
         "Python": platform.python_version(),
         **{package: importlib.metadata.version(package) for package in PACKAGES},
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().split('-')[0]} on {platform.machine()}",
         "processor": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         "TensorFlow's threads": " + ".join(f"{count} {name}" for name, count in blocks.threads().items()),
-        "CIFAR-10": f"{'found' if here else 'not'} in {folder}",
-    }
-    rows = "".join(f"<tr><th>{html.escape(k)}</th><td>{html.escape(str(v))}</td></tr>" for k, v in facts.items())
-    return Shown(f"<table>{rows}</table>", "\n".join(f"{name}: {value}" for name, value in facts.items()))
+        "CIFAR-10": f"{'found' if here else 'not'} in {whose}",
+    })  # fmt: skip
+
+
+def facts_table(rows: dict) -> Shown:
+    """Names and values in two columns."""
+    left = 'style="text-align:left"'
+    lines = (f"<tr><th {left}>{html.escape(str(k))}</th><td {left}>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
+    return Shown(f"<table>{''.join(lines)}</table>", "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 
 def differing_versions() -> dict[str, tuple[str, str]]:

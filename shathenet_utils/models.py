@@ -74,7 +74,7 @@ VERSIONS = {"v1_0": v1_0}
 
 
 def layer_table(model: keras.Model) -> list[dict]:
-    """A row a layer: name, kind, output shape (without the batch), parameters, and MACs for one picture.
+    """A row a layer: name, kind, output shape (without the batch), parameters, how they are counted, MACs a picture.
 
     MACs (multiply-accumulates) are those of convolutions and dense layers; activations, pools,
     normalisations and the enlargement count as none, as is usual. Raises NotImplementedError for a
@@ -85,7 +85,7 @@ def layer_table(model: keras.Model) -> list[dict]:
         if isinstance(layer, layers.InputLayer):
             continue
         shape = tuple(layer.output.shape[1:])
-        macs = 0
+        macs, count = 0, ""
         if isinstance(layer, layers.DepthwiseConv2D):
             macs = math.prod(layer.kernel.shape) * math.prod(shape[:2])
         elif type(layer) in (layers.Conv1D, layers.Conv2D):
@@ -94,12 +94,15 @@ def layer_table(model: keras.Model) -> list[dict]:
             macs = layer.kernel.shape[0] * math.prod(shape)
         elif hasattr(layer, "kernel"):
             raise NotImplementedError(f"layer_table() can't count the MACs of {layer.name}, a {type(layer).__name__}.")
+        if hasattr(layer, "kernel"):
+            count = "·".join(map(str, layer.kernel.shape)) + (f" + {layer.bias.shape[0]}" if layer.use_bias else "")
         rows.append(
             {
                 "layer": layer.name,
                 "kind": type(layer).__name__,
                 "output": shape,
                 "parameters": layer.count_params(),
+                "count": count,
                 "macs": macs,
             }
         )

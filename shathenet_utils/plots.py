@@ -18,8 +18,6 @@ from matplotlib.figure import Figure
 from shathenet_utils import records, stats
 
 PALETTE = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494")
-RESOLUTION = 144
-
 _STYLE = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -36,12 +34,14 @@ class Drawing:
     """A figure with its name and its words.
 
     alt: what the figure shows, for a reader who can't see it; it is what a text terminal prints, too.
+    resolution: dots an inch of the PNG; on a page an inch is 80 pixels wide.
     Under `make rerun` (`$SHATHENET_FIGURES`) the figure is also stored as `figures/<name>.png`.
     """
 
     figure: Figure
     name: str
     alt: str
+    resolution: int = 120
 
     @property
     def axes(self):
@@ -52,7 +52,7 @@ class Drawing:
         """The figure as a PNG file."""
         buffer = io.BytesIO()
         with matplotlib.rc_context(_STYLE):
-            self.figure.savefig(buffer, format="png", dpi=RESOLUTION, metadata={"Software": None})
+            self.figure.savefig(buffer, format="png", dpi=self.resolution, metadata={"Software": None})
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include=None, exclude=None):
@@ -76,17 +76,40 @@ def _percent_axis(axis) -> None:
     axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
 
 
-def pictures(images, titles=None, *, columns: int = 10, name: str, alt: str) -> Drawing:
-    """A sheet of pictures: uint8 (n, height, width, 3), with an optional title each."""
-    rows = -(-len(images) // columns)
-    figure, axes = _figure(columns * 0.85, rows * (0.85 if titles is None else 1.15), rows, columns)
+def pictures(images, titles=None, *, columns: int = 10, rows=None, name: str, alt: str) -> Drawing:
+    """A sheet of pictures: uint8 (n, height, width, 3), with a title each, or a label a row."""
+    lines, (height, width) = -(-len(images) // columns), images[0].shape[:2]
+    high = 0.85 * height / width + (0.04 if titles is None else 0.22)
+    figure, axes = _figure(columns * 0.89 + (0.6 if rows else 0), lines * high, lines, columns)
     for i, ax in enumerate(axes.flat):
-        ax.axis("off")
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
         if i < len(images):
             ax.imshow(images[i], interpolation="nearest")
             if titles is not None:
                 ax.set_title(titles[i], fontsize=7, loc="center", pad=2)
-    return Drawing(figure, name, alt)
+    for ax, label in zip(axes[:, 0], rows or (), strict=False):
+        ax.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    return Drawing(figure, name, alt, resolution=80)
+
+
+def bars(values: dict[str, float], *, label: str, name: str, others=()) -> Drawing:
+    """One horizontal bar a value, a fraction of 1, in the order given, each with its number.
+
+    others: the names of bars that are not of this book's measuring; they are drawn hollow.
+    """
+    figure, axes = _figure(6.5, 0.38 * len(values) + 0.8)
+    ax = axes[0][0]
+    faces = ["white" if text in others else PALETTE[0] for text in values]
+    ax.barh(range(len(values)), list(values.values()), color=faces, edgecolor=PALETTE[0], height=0.6)
+    for row, value in enumerate(values.values()):
+        ax.annotate(f"{value:.1%}", (value, row), (4, 0), textcoords="offset points", va="center")
+    ax.set_yticks(range(len(values)), list(values))
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel=label)
+    _percent_axis(ax.xaxis)
+    words = ", ".join(f"{text} {value:.1%}" for text, value in values.items())
+    return Drawing(figure, name, f"{label.capitalize()}: {words}.")
 
 
 def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
@@ -166,24 +189,24 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
 
 def confusion(matrix, class_names, *, name: str) -> Drawing:
     """A confusion matrix of shares: row = true class, column = predicted class; each row sums to 1."""
-    figure, axes = _figure(6.6, 5.6)
+    import seaborn
+
+    figure, axes = _figure(6.6, 5.4)
     ax = axes[0][0]
-    image = ax.imshow(matrix, cmap="cividis", vmin=0, vmax=1)
-    for i, row in enumerate(matrix):
-        for j, share in enumerate(row):
-            ax.text(j, i, f"{share:.0%}", ha="center", va="center", fontsize=8, color="black" if share > 0.5 else "white")
-    ax.set_xticks(range(len(class_names)), class_names, rotation=40, ha="right")
-    ax.set_yticks(range(len(class_names)), class_names)
+    seaborn.heatmap(
+        matrix, ax=ax, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".0%", annot_kws={"size": 8}, square=True,
+        xticklabels=class_names, yticklabels=class_names,
+        cbar_kws={"label": "share of the true class's pictures", "format": matplotlib.ticker.PercentFormatter(1)},
+    )  # fmt: skip
     ax.set(xlabel="predicted class", ylabel="true class")
-    ax.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=ax, shrink=0.8, label="share of the true class's pictures")
-    bar.ax.yaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    off = np.array(matrix) * (1 - np.eye(len(class_names)))
-    i, j = np.unravel_index(off.argmax(), off.shape)
-    best, worst = int(np.diag(matrix).argmax()), int(np.diag(matrix).argmin())
+    ax.tick_params(axis="x", rotation=40)
+    right = np.diag(matrix)
+    wrong = np.array(matrix) * (1 - np.eye(len(class_names)))
+    i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+    best, worst = right.argmax(), right.argmin()
     alt = (
-        f"Confusion matrix. Best known: {class_names[best]} ({matrix[best][best]:.0%}); least: {class_names[worst]} "
-        f"({matrix[worst][worst]:.0%}); the commonest error: {class_names[i]} called {class_names[j]} ({off[i, j]:.0%})."
+        f"Confusion matrix. Best known: {class_names[best]} ({right[best]:.0%}); least: {class_names[worst]} "
+        f"({right[worst]:.0%}); the commonest error: {class_names[i]} called {class_names[j]} ({wrong[i, j]:.0%})."
     )
     return Drawing(figure, name, alt)
 

@@ -133,8 +133,8 @@ class Runs:
     own: dict[str, list[dict]]
 
     def values(self, variant: str, key: str = "test_accuracy") -> np.ndarray:
-        """One number a seed, float64 (seeds,); accuracies are fractions."""
-        return np.array([record[key] for record in self.recorded[variant]], np.float64)
+        """One number a seed, float64 (seeds,): a record's key, or "training_accuracy", that of the last epoch."""
+        return np.array([_value(record, key) for record in self.recorded[variant]], np.float64)
 
     def interval(self, variant: str, key: str = "test_accuracy") -> stats.Interval:
         """Mean and 95 % interval over the seeds of a variant."""
@@ -146,23 +146,27 @@ class Runs:
 
     def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> np.ndarray:
         """variant − baseline for each seed that both have, float64 (seeds,)."""
-        ours, theirs = ({record["seed"]: record[key] for record in self.recorded[name]} for name in (variant, baseline))
+        ours, theirs = ({record["seed"]: _value(record, key) for record in self.recorded[name]} for name in (variant, baseline))
         return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
 
     def difference(self, variant: str, baseline: str, key: str = "test_accuracy") -> stats.Interval:
         """The mean of `paired` with its 95 % interval."""
         return stats.interval(self.paired(variant, baseline, key))
 
-    def table(self):
-        """A pandas table, a row a variant: parameters, MACs, epochs, seeds, accuracies with 95 % intervals."""
+    def table(self, own_only: bool = False):
+        """A pandas table, a row a variant: parameters, MACs, epochs, seeds, accuracies with 95 % intervals.
+
+        A reader's own runs stand below the records, or alone.
+        """
         import pandas
 
-        rows = []
-        for source, by_variant in (("", self.recorded), (" (yours)", self.own)):
-            for variant, found in by_variant.items():
-                if found:
-                    rows.append({"variant": variant + source, **_summary(found)})
-        return pandas.DataFrame(rows).set_index("variant") if rows else pandas.DataFrame()
+        parts = [(" (yours)", self.own)] if own_only else [("", self.recorded), (" (yours)", self.own)]
+        rows = {name + source: _summary(found) for source, part in parts for name, found in part.items() if found}
+        return pandas.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
+
+
+def _value(record: dict, key: str) -> float:
+    return record["history"]["accuracy"][-1] if key == "training_accuracy" else record[key]
 
 
 def _summary(found: list[dict]) -> dict:

@@ -41,3 +41,9 @@ def paired_difference(values, baseline, confidence: float = 0.95) -> Interval:
     if values.shape != baseline.shape:
         raise ValueError(f"paired_difference() needs one value a seed on both sides, not {values.shape} and {baseline.shape}.")
     return interval(values - baseline, confidence)
+
+
+def points(difference: Interval) -> str:
+    """A difference of fractions in percentage points with its interval: "+5.9 (+5.1 to +6.7)"."""
+    mean, low, high = (f"{100 * bound:+.1f}" for bound in difference[:3])
+    return mean if difference.n == 1 else f"{mean} ({low} to {high})"
