@@ -93,6 +93,12 @@ def data_folder(folder=None) -> Path:
     return Path(folder or os.environ.get("SHATHENET_DATA") or ROOT / "data").expanduser()
 
 
+def cifar10_is_here(folder=None) -> bool:
+    """Whether CIFAR-10's files or archive lie in the data folder; nothing is opened or fetched."""
+    folder = data_folder(folder)
+    return (folder / CIFAR10_FOLDER).is_dir() or (folder / CIFAR10_ARCHIVE).is_file()
+
+
 def cifar10(validation: int = 5000, folder=None, download: bool = True) -> Dataset:
     """CIFAR-10: 60,000 colour pictures of 32×32 pixels in ten classes (Krizhevsky, 2009).
 

@@ -80,8 +80,6 @@ def environment() -> Shown:
     from shathenet_utils import blocks
 
     machine = experiments.machine()
-    folder = datasets.data_folder()
-    here = (folder / datasets.CIFAR10_FOLDER).is_dir() or (folder / datasets.CIFAR10_ARCHIVE).is_file()
     whose = "$SHATHENET_DATA" if os.environ.get("SHATHENET_DATA") else "data/"
     return facts_table({
         "book": importlib.metadata.version("shathenet-utils"),
@@ -90,7 +88,7 @@ def environment() -> Shown:
         "system": f"{platform.system()} {platform.release().split('-')[0]} on {platform.machine()}",
         "processor": f"{machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB",
         "TensorFlow's threads": " + ".join(f"{count} {name}" for name, count in blocks.threads().items()),
-        "CIFAR-10": f"{'found' if here else 'not'} in {whose}",
+        "CIFAR-10": f"{'found' if datasets.cifar10_is_here() else 'not'} in {whose}",
     })  # fmt: skip
 
 

@@ -77,7 +77,15 @@ def _percent_axis(axis) -> None:
 
 
 def pictures(images, titles=None, *, columns: int = 10, rows=None, name: str, alt: str) -> Drawing:
-    """A sheet of pictures: uint8 (n, height, width, 3), with a title each, or a label a row."""
+    """A sheet of pictures: uint8 (n, height, width, 3), with a title each, or a label a row.
+
+    No pictures at all, where the dataset is not there, gives a sheet that says so.
+    """
+    if len(images) == 0:
+        figure, axes = _figure(6.5, 0.6)
+        axes[0][0].text(0, 0.5, "These pictures can be drawn only where CIFAR-10 is.", va="center")
+        axes[0][0].axis("off")
+        return Drawing(figure, name, alt)
     lines, (height, width) = -(-len(images) // columns), images[0].shape[:2]
     high = 0.85 * height / width + (0.04 if titles is None else 0.22)
     figure, axes = _figure(columns * 0.89 + (0.6 if rows else 0), lines * high, lines, columns)

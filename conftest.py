@@ -1,0 +1,48 @@
+"""Under test nothing is downloaded, live cells train for seconds, and what a reader makes goes to a temporary folder.
+
+It stands at the root because it serves both `tests/` and the notebooks, which nbval runs as tests.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from shathenet_utils import datasets
+
+NEEDS_DATA = "needs CIFAR-10: set SHATHENET_DATA to the folder that holds it"
+
+
+def pytest_configure(config):
+    config.shathenet_output = tempfile.mkdtemp(prefix="shathenet-test-")
+    os.environ["SHATHENET_OUTPUT"] = config.shathenet_output
+    os.environ["SHATHENET_OFFLINE"] = "1"
+    os.environ.setdefault("SHATHENET_LIVE_SECONDS", "3")
+    os.environ.pop("SHATHENET_FIGURES", None)
+
+
+def pytest_unconfigure(config):
+    shutil.rmtree(config.shathenet_output, ignore_errors=True)
+
+
+def pytest_collectstart(collector):
+    if Path(collector.path).suffix == ".ipynb":
+        collector.skip_compare += ("stderr",)  # warnings of native code; whether a cell failed shows all the same
+
+
+def pytest_collection_modifyitems(items):
+    if not datasets.cifar10_is_here():
+        for item in items:
+            if item.get_closest_marker("needs_cifar10"):
+                item.add_marker(pytest.mark.skip(reason=NEEDS_DATA))
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = [report for report in terminalreporter.stats.get("skipped", ()) if NEEDS_DATA in str(report.longrepr)]
+    if not datasets.cifar10_is_here():
+        terminalreporter.section("CIFAR-10 is not here")
+        terminalreporter.line("The notebooks' live cells ran on drawn shapes. Not checked without the data:")
+        for name in sorted({report.nodeid for report in skipped}):
+            terminalreporter.line(f"  {name}")

@@ -1,0 +1,132 @@
+"""The book as a reader has it: JupyterLab in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from shathenet_utils import ROOT
+
+pytestmark = pytest.mark.browser
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api")
+    path = os.environ.get("SHATHENET_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    if not path:
+        if os.environ.get("CI"):
+            pytest.fail("No browser was found or could be installed, and CI may not go without one.")
+        pytest.skip("no browser: install Chromium, or set SHATHENET_BROWSER to one")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """A JupyterLab on 127.0.0.1 with settings of its own, on a copy of the notebooks: (address, token)."""
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", home / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
+    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=secret", f"--ServerApp.root_dir={home}"]
+    log = (home / "log").open("w")
+    server = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, cwd=home)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(120):
+            try:
+                urllib.request.urlopen(f"{address}/api?token=secret", timeout=2)
+                break
+            except OSError:
+                assert server.poll() is None, (home / "log").read_text()
+                time.sleep(0.5)
+        yield address, home
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+@pytest.fixture
+def page(browser, lab):
+    """A page that fails the test when it asks any host but this one for anything."""
+    strangers = []
+    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    page = context.new_page()
+    page.on("request", lambda request: strangers.append(request.url) if _is_stranger(request.url) else None)
+    yield page
+    context.close()
+    assert not strangers
+
+
+def _is_stranger(url: str) -> bool:
+    return url.startswith(("http:", "https:", "ws:", "wss:")) and "//127.0.0.1:" not in url
+
+
+def open_notebook(page, lab, name):
+    page.goto(f"{lab[0]}/lab/tree/notebooks/{name}?token=secret&reset", wait_until="domcontentloaded")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
+    # The kernel is ready when the status bar says so; before that "run all" would ask which kernel to use.
+    page.wait_for_function("document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'", timeout=90_000)
+
+
+def run_all(page):
+    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.wait_for_function(
+        """() => {
+            const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+            const cells = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells;
+            const code = cells.filter(cell => cell.cell_type === 'code' && cell.source.trim());
+            return kernel.status === 'idle' && code.length && code[code.length - 1].execution_count === code.length;
+        }""",
+        timeout=240_000,
+    )
+
+
+def cells_of(page):
+    return json.loads(page.evaluate("JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON().cells)"))
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb")))
+def test_a_notebook_runs_from_top_to_bottom(page, lab, name):
+    open_notebook(page, lab, name)
+    run_all(page)
+    outputs = [output for cell in cells_of(page) for output in cell.get("outputs", [])]
+    assert outputs
+    assert not [output for output in outputs if output["output_type"] == "error"]
+
+
+def test_a_guess_is_made_by_keyboard_and_kept(page, lab):
+    open_notebook(page, lab, "00_start_here.ipynb")
+    run_all(page)
+    field = page.get_by_label(re.compile("Your guess")).first
+    field.scroll_into_view_if_needed()
+    field.focus()
+    page.keyboard.press("Control+A")
+    page.keyboard.type("42")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Kept: 42 %", timeout=10_000)
+
+
+def test_every_picture_has_a_text_and_every_stored_page_reads_without_running(page, lab):
+    open_notebook(page, lab, "00_start_here.ipynb")
+    page.wait_for_selector(".jp-OutputArea-output img", timeout=30_000)
+    alts = page.eval_on_selector_all(".jp-OutputArea-output img", "images => images.map(image => image.alt)")
+    assert alts and all(len(alt) > 20 for alt in alts)
+    text = page.inner_text(".jp-Notebook")
+    assert "model not found" not in text.lower()
+    assert "HBox(children" not in text and "VBox(children" not in text
