@@ -34,8 +34,9 @@ class Recipe:
             value = getattr(self, field)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"Recipe: {field} must be a whole number of at least 1, not {value!r}.")
-        if not 0 < self.learning_rate < float("inf"):
-            raise ValueError(f"Recipe: learning_rate must be greater than 0, not {self.learning_rate!r}.")
+        rate = self.learning_rate
+        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < float("inf"):
+            raise ValueError(f"Recipe: learning_rate must be a number greater than 0, not {rate!r}.")
         for field, allowed in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
             if getattr(self, field) not in allowed:
                 raise ValueError(

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -60,23 +61,50 @@ def written_whole(path: Path):
 
 
 def save(record: dict, path: Path) -> None:
-    """Write a record whole or not at all. Raises RecordError where its keys are not `KEYS`, OSError as the disk does."""
+    """Write a record whole or not at all. Raises RecordError where its keys are not `KEYS`, it holds a number that is
+    not finite, or the disk is full or can't be written."""
     if set(record) != set(KEYS):
         raise RecordError(f"A record for {path} has other keys than it should: {sorted(set(record) ^ set(KEYS))}.")
-    with written_whole(path) as temporary:
-        temporary.write_text(to_json({key: record[key] for key in KEYS}), encoding="utf-8")
+    try:
+        text = to_json({key: record[key] for key in KEYS})
+    except ValueError:
+        raise RecordError(f"A record for {path} holds NaN or infinity, which no record may: nothing was written.") from None
+    with writing_to(path), written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def writing_to(path: Path):
+    """Turn what goes wrong while writing a run into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise RecordError(
+            f"{path} can't be written ({error.strerror or error}): free some space, or make {path.parent} writable."
+        ) from None
+
+
+def check_writable(folder: Path) -> None:
+    """Find out before a run, not after it, that its record could not be written. Raises RecordError."""
+    with writing_to(folder / "a record"):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
 
 
 def to_json(value: dict) -> str:
     """JSON that people can read too: a line a key, and each innermost list of numbers on one line."""
     text = json.dumps(value, indent=1, allow_nan=False)
-    return re.sub(r"\[[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+    return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+
+
+def _refuse(constant: str):
+    raise ValueError(f"{constant} in a record")
 
 
 def load(path: Path) -> dict:
     """Read one record. Raises RecordError where the file is missing, cut in half or not a record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
         raise RecordError(f"There is no record {path}: train it with `python -m shathenet_utils train`.") from None
     except (OSError, ValueError) as error:
@@ -103,8 +131,8 @@ def decode_classes(text) -> np.ndarray:
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict:
     """Write arrays as one .npz; returns what a record keeps of it: path from the repository's root, and SHA-256."""
-    with written_whole(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, **{name.replace("/", "|"): array for name, array in arrays.items()})
+    with writing_to(path), written_whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, **{name.replace("/", "|"): array for name, array in arrays.items()})
     root = ROOT if path.is_relative_to(ROOT) else output_folder()
     return {"path": path.relative_to(root).as_posix(), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
@@ -117,8 +145,11 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != kept["sha256"]:
         raise RecordError(f"The weights {path} are not those of their record (SHA-256 differs): restore them with `git checkout`.")
-    with np.load(path, allow_pickle=False) as archive:
-        return {name.replace("|", "/"): archive[name] for name in archive.files}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name.replace("|", "/"): archive[name] for name in archive.files}
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):
+        raise RecordError(f"{path} does not hold plain arrays of numbers: restore it with `git checkout`.") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,7 +173,7 @@ class Runs:
 
     def best(self, by: str = "validation_accuracy") -> str:
         """The variant with the highest mean; choose on validation, never on the test set."""
-        return max(self.recorded, key=lambda variant: self.values(variant, by).mean())
+        return max(self.recorded, key=lambda variant: np.nan_to_num(self.values(variant, by).mean(), nan=-np.inf))
 
     def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> np.ndarray:
         """variant − baseline for each seed that both have, float64 (seeds,)."""

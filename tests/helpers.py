@@ -1,0 +1,94 @@
+"""Small things that several test files need: tiny datasets, made-up records, fresh interpreters."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+from hypothesis import settings
+
+from shathenet_utils import ROOT, experiments, records
+from shathenet_utils.datasets import CIFAR10_CLASSES, Dataset
+from shathenet_utils.recipes import Recipe
+
+WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+
+
+def tries(count):
+    """How many examples hypothesis draws; without its time limit, which a busy machine would break."""
+    return settings(max_examples=count, deadline=None)
+
+
+def python(source, *, check=True, **environment):
+    """Run source in a fresh interpreter; returns what subprocess.run does, with text."""
+    command = [sys.executable, "-c", source]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, check=check, env={**os.environ, **environment}, timeout=300
+    )
+
+
+def tiny_dataset(train=200, validation=50, test=60, *, seed=0, size=32, name="tiny", **changes):
+    """A dataset of noise whose classes differ in brightness: seconds to train on, and something to learn."""
+    stream = np.random.default_rng(seed)
+    parts = {}
+    for part, count in (("train", train), ("validation", validation), ("test", test)):
+        labels = np.arange(count) % 10
+        noise = stream.integers(0, 60, (count, size, size, 3))
+        parts[f"{part}_images"] = (noise + 19 * labels[:, None, None, None]).astype(np.uint8)
+        parts[f"{part}_labels"] = labels.astype(np.int64)
+    split = {"train": train, "validation": validation, "test": test, "seed": seed}
+    return Dataset(
+        **{"name": name, "fingerprint": f"{seed:016x}", "class_names": CIFAR10_CLASSES, "split": split}
+        | {"provenance": "drawn by a test; nobody; none"}
+        | parts
+        | changes
+    )
+
+
+def a_record(seed=0, *, epochs=3, **changes):
+    """A whole record with made-up numbers."""
+    curve = [round(0.4 + 0.05 * epoch + 0.01 * seed, 4) for epoch in range(epochs)]
+    return dict.fromkeys(records.KEYS) | {
+        "schema": records.SCHEMA,
+        "experiment": "made_up",
+        "variant": "plain",
+        "seed": seed,
+        "budget": "full",
+        "status": "finished",
+        "config_hash": "0123456789abcdef",
+        "parameters": 17882,
+        "macs": 2896192,
+        "epochs": epochs,
+        "history": {"loss": [2.0] * epochs, "accuracy": [value + 0.1 for value in curve], "validation_accuracy": curve},
+        "validation_accuracy": curve[-1],
+        "test_accuracy": curve[-1] - 0.02,
+        "test_predictions": "0123456789",
+        "seconds": {"total": 12.5, "median_epoch": 4.1},
+    } | changes  # fmt: skip
+
+
+def made_up_runs(own=None):
+    """Two variants of three seeds; "better" lies above "plain" by 6, 5 and 4 points of test accuracy."""
+    plain = [a_record(seed, test_accuracy=0.50 + 0.01 * seed) for seed in range(3)]
+    better = [
+        a_record(seed, variant="better", test_accuracy=0.56, validation_accuracy=0.6 + 0.01 * seed) for seed in range(3)
+    ]
+    return records.Runs("made_up", {"plain": plain, "better": better}, own or {})
+
+
+def declared_experiment(monkeypatch, folder):
+    """A declared experiment of two variants and two seeds, recorded below a folder of its own: seconds in all."""
+    variants = (
+        experiments.Variant("plain", "v1_0", Recipe(epochs=1)),
+        experiments.Variant("bilinear", "v1_0", Recipe(epochs=1), {"interpolation": "bilinear"}),
+    )
+    experiment = experiments.Experiment(
+        "made_up", "Does it work?", variants, seeds=(0, 1), keep_weights=("plain",), keep_snapshots=("plain",)
+    )
+    monkeypatch.setenv("SHATHENET_OUTPUT", str(folder))
+    monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
+    monkeypatch.setattr(records, "RECORDS", folder / "data" / "records")
+    monkeypatch.setattr(records, "WEIGHTS", folder / "data" / "weights")
+    monkeypatch.setattr(experiments, "EXPERIMENTS", {"made_up": experiment})
+    monkeypatch.setattr(experiments, "load_data", lambda variant: tiny_dataset())
+    return experiment
