@@ -44,6 +44,7 @@ with _held_back_stderr():
     with contextlib.suppress(RuntimeError):
         tf.config.threading.set_inter_op_parallelism_threads(1)
         tf.config.threading.set_intra_op_parallelism_threads(int(os.environ.get("SHATHENET_THREADS") or _cores()))
+    tf.get_logger().setLevel("ERROR")  # it warns of every second model in a process that its functions are traced anew
     tf.constant(0.0)  # starts the context: from here on the threads can't change
 
 import keras  # noqa: E402  (after TensorFlow's threads are set)
@@ -107,7 +108,7 @@ class FoldedUpsampling(layers.Layer):
 
 
 def _folds(upsampling, conv) -> bool:
-    if not (isinstance(upsampling, layers.UpSampling2D) and isinstance(conv, layers.Conv2D)):
+    if type(upsampling) is not layers.UpSampling2D or type(conv) is not layers.Conv2D:  # a subclass may do other things
         return False
     factor = upsampling.size[0]
     return (
@@ -115,6 +116,8 @@ def _folds(upsampling, conv) -> bool:
         and upsampling.interpolation in ("nearest", "bilinear")
         and conv.kernel_size == (factor + 1, factor + 1)
         and (conv.padding, conv.groups, conv.dilation_rate, conv.use_bias) == ("same", 1, (1, 1), True)
+        and upsampling.data_format == conv.data_format == "channels_last"
+        and conv.activity_regularizer is None
     )
 
 
@@ -123,9 +126,13 @@ def fold_upsampling(model):
 
     Shares its variables with `model`; where nothing folds, or the layers are not one chain, it is `model`.
     """
+    if isinstance(model, keras.Sequential):
+        return model
     pairs = list(zip(model.layers, model.layers[1:], strict=False))
     folded = {conv.name: (conv, upsampling) for upsampling, conv in pairs if _folds(upsampling, conv)}
     if not folded or any(after.input is not before.output for before, after in pairs):
+        return model
+    if [id(tensor) for tensor in model.outputs] != [id(model.layers[-1].output)]:
         return model
     skipped = {upsampling.name for _, upsampling in folded.values()}
 
@@ -134,7 +141,7 @@ def fold_upsampling(model):
             return pictures
         if layer.name in folded:
             conv, upsampling = folded[layer.name]
-            return FoldedUpsampling(conv, upsampling.size[0], upsampling.interpolation)(pictures)
+            return FoldedUpsampling(conv, upsampling.size[0], upsampling.interpolation, dtype=conv.dtype_policy)(pictures)
         return layer(pictures, **arguments)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)

@@ -11,6 +11,12 @@ import math
 from shathenet_utils.blocks import keras, layers, ops, tf
 
 
+class PixelRangeError(ValueError):
+    """Pictures in another range than 0 to 255."""
+
+    _keras_call_info_injected = True  # Keras then passes the sentence on as it is, without the layers it came through
+
+
 class PixelScaling(layers.Rescaling):
     """Values 0…255 to 0…1. Called with pictures that are plainly scaled already, it raises ValueError.
 
@@ -24,8 +30,9 @@ class PixelScaling(layers.Rescaling):
         if isinstance(inputs, tf.Tensor) and hasattr(inputs, "numpy"):
             low, high = float(ops.min(inputs)), float(ops.max(inputs))
             fractions = bool(ops.any(inputs != ops.floor(inputs)))
-            if low < 0 or high > 255 or (fractions and high <= 1) or not math.isfinite(low + high):
-                raise ValueError(
+            finite = bool(ops.all(ops.isfinite(inputs)))  # NaN is passed over by some minima and maxima
+            if low < 0 or high > 255 or (fractions and high <= 1) or not finite:
+                raise PixelRangeError(
                     f"The model was given pictures with values from {low:.3g} to {high:.3g}; it scales them itself, "
                     "so pass them as the dataset holds them, 0 to 255."
                 )
@@ -58,7 +65,8 @@ def v1_0(interpolation: str = "nearest", classes: int = 10) -> keras.Model:
 def build(model, arguments: dict | None = None) -> keras.Model:
     """Build a model from its name in this module or from a reader's own function.
 
-    Raises ValueError for an unknown name, TypeError where the function does not return a keras.Model.
+    Raises ValueError for an unknown name, TypeError where the function does not return a keras.Model made of
+    layers with a known input (functional, or sequential with an Input).
     """
     if isinstance(model, str):
         if model not in VERSIONS:
@@ -67,24 +75,42 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     built = model(**(arguments or {}))
     if not isinstance(built, keras.Model):
         raise TypeError(f"{model.__name__}() must return a keras.Model, not {type(built).__name__}.")
+    if not hasattr(_graph(built), "operations"):
+        raise TypeError(f"{model.__name__}() must return a model made of layers, starting from a keras.Input of known shape.")
     return built
 
 
 VERSIONS = {"v1_0": v1_0}
 
 
+def _graph(model: keras.Model):
+    """The graph of operations behind a model: itself, or what a `Sequential` keeps."""
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def _calls(model: keras.Model) -> list:
+    """Keras's nodes, one a call of a layer in the model's graph; a shared layer has several."""
+    graph = _graph(model)
+    ours = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}
+    return [node for operation in graph.operations for node in operation._inbound_nodes if id(node) in ours]
+
+
 def layer_table(model: keras.Model) -> list[dict]:
     """A row a layer: name, kind, output shape (without the batch), parameters, how they are counted, MACs a picture.
 
     MACs (multiply-accumulates) are those of convolutions and dense layers; activations, pools,
-    normalisations and the enlargement count as none, as is usual. Raises NotImplementedError for a
-    layer with a kernel that it can't count.
+    normalisations and the enlargement count as none, as is usual. A layer that is called again has a row
+    a call, its parameters in the first. Raises NotImplementedError for a layer with a kernel that it can't count.
     """
-    rows = []
-    for layer in model.layers:
-        if isinstance(layer, layers.InputLayer):
+    rows, seen = [], set()
+    for call in _calls(model):
+        layer = call.operation
+        if isinstance(layer, layers.InputLayer) or not isinstance(layer, layers.Layer):
             continue
-        shape = tuple(layer.output.shape[1:])
+        if isinstance(layer, keras.Model):
+            rows += layer_table(layer)
+            continue
+        shape = tuple(call.output_tensors[0].shape[1:])
         macs, count = 0, ""
         if isinstance(layer, layers.DepthwiseConv2D):
             macs = math.prod(layer.kernel.shape) * math.prod(shape[:2])
@@ -101,11 +127,12 @@ def layer_table(model: keras.Model) -> list[dict]:
                 "layer": layer.name,
                 "kind": type(layer).__name__,
                 "output": shape,
-                "parameters": layer.count_params(),
+                "parameters": 0 if layer in seen else layer.count_params(),
                 "count": count,
                 "macs": macs,
             }
         )
+        seen.add(layer)
     return rows
 
 
@@ -132,19 +159,23 @@ def model_digest(model: keras.Model) -> str:
 
     Names, precision and weights' values do not enter.
     """
-    producer = {}
+    calls = _calls(model)
+    producer = {id(tensor): index for index, call in enumerate(calls) for tensor in call.output_tensors}
+    first = {}
     lines = []
-    for index, layer in enumerate(model.layers):
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
-        outputs = layer.output if isinstance(layer.output, list) else [layer.output]
-        lines.append(
-            {
-                "kind": type(layer).__name__,
-                "arguments": _essentials(layer.get_config()),
-                "from": [producer.get(id(tensor), "input") for tensor in inputs],
-                "output": [list(tensor.shape) for tensor in outputs],
-                "weights": [list(weight.shape) for weight in layer.weights],
-            }
-        )
-        producer |= {id(tensor): index for tensor in outputs}
+    for index, call in enumerate(calls):
+        layer, nested = call.operation, isinstance(call.operation, keras.Model)
+        line = {
+            "kind": type(layer).__name__,
+            "arguments": model_digest(layer) if nested else _essentials(layer.get_config()),
+            "from": [producer[id(tensor)] for tensor in call.input_tensors],
+            "output": [list(tensor.shape) for tensor in call.output_tensors],
+            "weights": [list(weight.shape) for weight in getattr(layer, "weights", ())],
+        }
+        if first.setdefault(layer, index) != index:
+            line["shared"] = first[layer]
+        if not isinstance(layer, layers.Layer):  # plain arithmetic, such as x + 1: its numbers are no layer's arguments
+            given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
+            line["numbers"] = [str(value) for value in given if not isinstance(value, keras.KerasTensor)]
+        lines.append(line)
     return hashlib.sha256(json.dumps(lines, sort_keys=True).encode()).hexdigest()[:16]

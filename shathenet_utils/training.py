@@ -47,8 +47,11 @@ def set_seed(seed: int) -> None:
     keras.utils.set_random_seed(seed)
 
 
-def check_images(images) -> np.ndarray:
-    """The pictures as they came, if they are uint8 (n, height, width, channels); ValueError otherwise."""
+def check_images(images, shape: tuple = (None, None, None)) -> np.ndarray:
+    """The pictures as they came, if they are uint8 (n, height, width, channels); ValueError otherwise.
+
+    shape: what a model takes, (height, width, channels), None where it takes any.
+    """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.ndim != 4:
         hint = ""
@@ -58,13 +61,17 @@ def check_images(images) -> np.ndarray:
             f"Pictures must be uint8, (n, height, width, channels), values 0 to 255, not {images.dtype} "
             f"{images.shape}{hint}: pass them as the dataset holds them; the model scales them itself."
         )
+    if any(want not in (None, size) for want, size in zip(shape, images.shape[1:], strict=True)):
+        raise ValueError(f"The model takes pictures of {shape} (height, width, channels), not of {images.shape[1:]}.")
     return images
 
 
 def check_labels(labels, classes: int) -> np.ndarray:
     """The labels as int32, (n,), if all lie in 0…classes − 1; ValueError otherwise."""
     labels = np.asarray(labels)
-    if not np.issubdtype(labels.dtype, np.integer) or (labels.size and not 0 <= labels.min() <= labels.max() < classes):
+    if labels.size == 0:
+        return labels.astype(np.int32)
+    if not np.issubdtype(labels.dtype, np.integer) or not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
             f"Labels must be whole numbers from 0 to {classes - 1}, as many classes as the model has outputs, "
             f"not {labels.dtype} from {labels.min()} to {labels.max()}."
@@ -81,7 +88,7 @@ def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
         return fast(tf.cast(images, tf.float32), training=False)
 
     def predict(images):
-        images = check_images(images)
+        images = check_images(images, model.input_shape[1:])
         batches = [forward(images[i : i + EVALUATION_BATCH]) for i in range(0, len(images), EVALUATION_BATCH)]
         return np.concatenate([batch.numpy() for batch in batches]) if batches else np.empty((0, *model.output_shape[1:]))
 
@@ -178,8 +185,11 @@ def fit(
     Raises ValueError for images or labels that the model can't take.
     """
     classes = model.output_shape[-1]
-    images = tf.constant(check_images(data.train_images))
+    if len(data.train_labels) == 0:
+        raise ValueError(f"There is nothing to train on: {data.name} has no training pictures.")
+    images = tf.constant(check_images(data.train_images, model.input_shape[1:]))
     labels = tf.constant(check_labels(data.train_labels, classes))
+    check_images(data.validation_images, model.input_shape[1:])
     check_labels(data.validation_labels, classes)
     count = len(images)
     steps_an_epoch = math.ceil(count / recipe.batch_size)
@@ -214,10 +224,13 @@ def fit(
                         break
                 if status == "diverged":
                     break
+                logits = predict_fast(data.validation_images)
+                if not np.isfinite(logits).all():  # the last step's weights: no loss has seen them yet
+                    status = "diverged"
+                    break
                 history["loss"].append(total / seen)
                 history["accuracy"].append(right / seen)
                 if len(data.validation_labels):
-                    logits = predict_fast(data.validation_images)
                     history["validation_loss"].append(cross_entropy(logits, data.validation_labels))
                     history["validation_accuracy"].append(accuracy(logits, data.validation_labels))
                     bar.set_postfix_str(f"validation accuracy {history['validation_accuracy'][-1]:.1%}")

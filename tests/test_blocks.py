@@ -1,0 +1,199 @@
+"""TensorFlow is set up in one place, quietly; and the folded enlargement computes what the two plain layers do."""
+
+import os
+
+import numpy as np
+import pytest
+from helpers import python, tries
+from hypothesis import given
+from hypothesis import strategies as some
+
+from shathenet_utils import blocks
+from shathenet_utils.blocks import keras, layers, tf
+
+
+def enlarged(factor, interpolation="nearest", *, size=(5, 4), channels=3, filters=2, **changes):
+    """One enlargement and one convolution that folds, with random weights; `changes` are the convolution's."""
+    arguments = {"filters": filters, "kernel_size": factor + 1, "strides": factor, "padding": "same"}
+    arguments |= {"activation": "relu", "bias_initializer": "normal"} | changes
+    pictures = keras.Input((*size, channels))
+    large = layers.UpSampling2D(factor, interpolation=interpolation)(pictures)
+    return keras.Model(pictures, layers.Conv2D(**arguments)(large))
+
+
+def outputs_and_gradients(network, conv, seed=0):
+    """Of random pictures, and a random weighting of the outputs: by kernel, bias and pictures."""
+    stream = np.random.default_rng(seed)
+    pictures = tf.constant(stream.uniform(0, 1, (2, *network.input_shape[1:])), tf.float32)
+    weights = tf.constant(stream.normal(size=(2, *network.output_shape[1:])), tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(pictures)
+        outputs = tf.cast(network(pictures, training=True), tf.float32)
+        total = tf.reduce_sum(outputs * weights)
+    gradients = tape.gradient(total, [conv.kernel.value, conv.bias.value, pictures])
+    return [np.asarray(tf.cast(found, tf.float32)) for found in (outputs, *gradients)]
+
+
+@tries(25)
+@given(
+    factor=some.integers(2, 6),
+    interpolation=some.sampled_from(["nearest", "bilinear"]),
+    size=some.tuples(some.integers(1, 7), some.integers(1, 7)),
+    channels=some.integers(1, 4),
+    filters=some.integers(1, 3),
+    activation=some.sampled_from(["relu", "linear", "tanh"]),
+    seed=some.integers(0, 100),
+)
+def test_folding_changes_neither_outputs_nor_gradients(
+    factor, interpolation, size, channels, filters, activation, seed
+):
+    keras.utils.set_random_seed(seed)
+    plain = enlarged(factor, interpolation, size=size, channels=channels, filters=filters, activation=activation)
+    folded = blocks.fold_upsampling(plain)
+    assert folded is not plain
+    conv = plain.layers[-1]
+    for ours, theirs in zip(
+        outputs_and_gradients(folded, conv, seed), outputs_and_gradients(plain, conv, seed), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+def test_folding_follows_a_model_in_bfloat16(interpolation):
+    keras.utils.set_random_seed(0)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        plain = enlarged(3, interpolation)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    folded = blocks.fold_upsampling(plain)
+    assert folded(np.ones((1, 5, 4, 3), np.float32)).dtype == tf.bfloat16
+    conv = plain.layers[-1]
+    for ours, theirs in zip(outputs_and_gradients(folded, conv), outputs_and_gradients(plain, conv), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=0.1, atol=0.1 * np.abs(theirs).max())
+
+
+def test_a_folded_model_shares_its_variables():
+    plain = enlarged(3)
+    folded = blocks.fold_upsampling(plain)
+    pictures = np.ones((1, 5, 4, 3), np.float32)
+    plain.layers[-1].kernel.assign(np.full((4, 4, 3, 2), 0.5))
+    np.testing.assert_allclose(folded(pictures), plain(pictures), rtol=1e-5)
+
+
+def test_a_chain_folds_where_it_can_and_keeps_its_other_layers():
+    pictures = keras.Input((6, 6, 3))
+    x = layers.Dropout(0.5)(pictures)
+    x = layers.UpSampling2D(2)(x)
+    x = layers.Conv2D(4, 3, 2, padding="same")(x)
+    x = layers.UpSampling2D(2, interpolation="bilinear")(x)
+    x = layers.Conv2D(2, 3, 2, padding="same")(x)
+    plain = keras.Model(pictures, layers.Flatten()(x))
+    folded = blocks.fold_upsampling(plain)
+    assert sum(isinstance(layer, blocks.FoldedUpsampling) for layer in folded.layers) == 2
+    some_pictures = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)
+    np.testing.assert_allclose(folded(some_pictures), plain(some_pictures), atol=1e-5)
+    assert np.abs(folded(some_pictures, training=True) - plain(some_pictures)).max() > 1e-3  # dropout is still there
+
+
+def two_branches():
+    pictures = keras.Input((4, 4, 3))
+    large = layers.UpSampling2D(2)(pictures)
+    one, other = (layers.Conv2D(2, 3, 2, padding="same")(large) for _ in range(2))
+    return keras.Model(pictures, layers.Add()([one, other]))
+
+
+def large_picture_used_twice():
+    pictures = keras.Input((4, 4, 3))
+    large = layers.UpSampling2D(2)(pictures)
+    return keras.Model(pictures, [large, layers.Conv2D(2, 3, 2, padding="same")(large)])
+
+
+def large_picture_changed():
+    pictures = keras.Input((4, 4, 3))
+    return keras.Model(pictures, layers.Conv2D(2, 3, 2, padding="same")(layers.UpSampling2D(2)(pictures) + 1))
+
+
+def large_picture_used_later():
+    pictures = keras.Input((4, 4, 3))
+    large = layers.UpSampling2D(2)(pictures)
+    x = layers.Flatten()(layers.Conv2D(2, 3, 2, padding="same")(large))
+    return keras.Model(pictures, layers.Concatenate()([x, layers.Flatten()(large)]))
+
+
+def a_convolution_that_does_more():
+    class Doubled(layers.Conv2D):
+        def call(self, inputs):
+            return 2 * super().call(inputs)
+
+    pictures = keras.Input((4, 4, 3))
+    return keras.Model(pictures, Doubled(2, 3, 2, padding="same")(layers.UpSampling2D(2)(pictures)))
+
+
+def sequential():
+    return keras.Sequential([keras.Input((4, 4, 3)), layers.UpSampling2D(2), layers.Conv2D(2, 3, 2, padding="same")])
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: enlarged(3, strides=2),
+        lambda: enlarged(3, padding="valid"),
+        lambda: enlarged(3, kernel_size=3),
+        lambda: enlarged(3, kernel_size=(4, 5)),
+        lambda: enlarged(3, use_bias=False),
+        lambda: enlarged(2, strides=1, dilation_rate=2),
+        lambda: enlarged(3, groups=2, channels=4),
+        lambda: enlarged(3, activity_regularizer="l2"),
+        lambda: enlarged(3, "bicubic"),
+        two_branches,
+        large_picture_used_twice,
+        large_picture_changed,
+        large_picture_used_later,
+        a_convolution_that_does_more,
+        sequential,
+    ],
+    ids=[
+        "other stride", "valid padding", "smaller kernel", "oblong kernel", "no bias", "dilated", "groups",
+        "a loss of its own", "bicubic", "two branches", "large picture is an output", "large picture changed",
+        "large picture used later", "subclass", "sequential",
+    ],
+)  # fmt: skip
+def test_where_folding_would_not_hold_the_model_is_left_as_it_is(build):
+    model = build()
+    assert blocks.fold_upsampling(model) is model
+
+
+def test_one_thread_between_operations_is_in_effect():
+    assert blocks.threads()["inter_op"] == 1
+    assert blocks.threads()["intra_op"] >= 1
+
+
+def test_importing_says_nothing_and_threads_can_be_chosen():
+    found = python("from shathenet_utils import blocks\nprint(blocks.threads())", SHATHENET_THREADS="1")
+    assert found.stdout == "{'inter_op': 1, 'intra_op': 1}\n"
+    assert found.stderr == ""
+
+
+def test_what_native_code_says_is_shown_only_where_the_import_fails(capfd):
+    with blocks._held_back_stderr():
+        os.write(2, b"a start-up line\n")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ImportError), blocks._held_back_stderr():
+        os.write(2, b"the library is broken\n")
+        raise ImportError
+    assert capfd.readouterr().err == "the library is broken\n"
+
+
+def test_a_process_that_started_tensorflow_with_other_threads_records_nothing():
+    source = (
+        "import sys\nimport tensorflow as tf\ntf.config.threading.set_inter_op_parallelism_threads(2)\ntf.constant(0)\n"
+        "from shathenet_utils import blocks, experiments\nprint(blocks.threads()['inter_op'])\n"
+        "experiments.load_data = lambda variant: sys.exit('it went on')\n"
+        "experiment = experiments.get('v1_0')\n"
+        "try:\n    experiments.train(experiment, experiment.variants[0], 0, record=True)\n"
+        "except ValueError as error:\n    print(error)\n"
+    )
+    threads, said = python(source).stdout.splitlines()
+    assert threads == "2"
+    assert said.startswith("TensorFlow was started before shathenet_utils set its threads")

@@ -1,0 +1,248 @@
+"""v1.0 is the original network exactly; what is counted of a network is right; its digest tells it from any other."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from shathenet_utils import models
+from shathenet_utils.blocks import keras, layers, tf
+
+DIGESTS = {"nearest": "197ae41883b404f9", "bilinear": "7d17bbf37de95063"}  # as the records hold them
+
+
+@pytest.fixture(scope="module")
+def v1_0():
+    return models.v1_0()
+
+
+def test_v1_0_has_the_originals_layers(v1_0):
+    rows = {row["layer"]: row for row in models.layer_table(v1_0)}
+    counted = {name: row["parameters"] for name, row in rows.items() if row["parameters"]}
+    assert counted == {"conv1": 2368, "conv2": 6416, "conv3": 4640, "dense": 4128, "logits": 330}
+    assert v1_0.count_params() == sum(counted.values()) == 17_882
+    assert [rows[name]["output"] for name in ("enlarge", "conv1", "conv2", "conv3", "pool", "flatten", "logits")] == [
+        (192, 192, 3), (32, 32, 16), (8, 8, 16), (4, 4, 32), (2, 2, 32), (128,), (10,)
+    ]  # fmt: skip
+    assert rows["conv1"]["count"] == "7·7·3·16 + 16"
+    assert rows["logits"]["count"] == "32·10 + 10"
+
+
+def test_v1_0_starts_with_kernels_of_standard_deviation_a_twentieth_and_no_bias(v1_0):
+    for layer in v1_0.layers:
+        if layer.weights:
+            kernel, bias = layer.get_weights()
+            drawn = 0.05 * 0.8796  # what cutting at two standard deviations leaves of it
+            assert kernel.std() == pytest.approx(drawn, abs=4 * drawn / np.sqrt(2 * kernel.size)), layer.name
+            assert np.abs(kernel).max() <= 0.1
+            assert not bias.any()
+
+
+def multiplications_by_the_profiler(model):
+    """Half the floating-point operations that TensorFlow's profiler counts in convolutions and matrix products."""
+    graph = tf.function(lambda pictures: model(pictures)).get_concrete_function(tf.TensorSpec((1, 32, 32, 3))).graph
+    options = tf.compat.v1.profiler.ProfileOptionBuilder.float_operation() | {"output": "none"}
+    found, pending = 0, [tf.compat.v1.profiler.profile(graph, cmd="op", options=options)]
+    while pending:
+        node = pending.pop()
+        pending += node.children
+        if node.name in ("Conv2D", "MatMul", "DepthwiseConv2dNative"):
+            found += node.float_ops
+    return found // 2
+
+
+def test_macs_are_what_tensorflows_profiler_counts(v1_0):
+    assert models.macs(v1_0) == multiplications_by_the_profiler(v1_0) == 2_896_192
+
+
+def test_macs_of_other_layers_are_what_the_profiler_counts():
+    pictures = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, (3, 5), (2, 1), padding="valid")(pictures)
+    x = layers.BatchNormalization()(x)
+    x = layers.DepthwiseConv2D(3, depth_multiplier=2)(x)
+    x = layers.Conv2D(16, 3, use_bias=False)(x)
+    block = keras.Sequential([keras.Input((11, 24, 16)), layers.Conv2D(16, 3, padding="same")])
+    x = block(block(x))
+    model = keras.Model(pictures, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+    assert models.macs(model) == multiplications_by_the_profiler(model)
+    assert sum(row["parameters"] for row in models.layer_table(block)) == block.count_params()
+
+
+def test_a_grouped_convolution_sees_its_group_only():
+    pictures = keras.Input((6, 6, 8))
+    model = keras.Model(pictures, layers.Conv2D(16, 3, groups=4)(pictures))
+    assert models.macs(model) == 4 * 4 * (3 * 3 * 2 * 16)
+
+
+def test_what_can_not_be_counted_is_said():
+    pictures = keras.Input((8, 8, 3))
+    model = keras.Model(pictures, layers.Conv2DTranspose(4, 3, name="grow")(pictures))
+    with pytest.raises(NotImplementedError, match="can't count the MACs of grow, a Conv2DTranspose"):
+        models.macs(model)
+
+
+@pytest.mark.parametrize("interpolation", DIGESTS)
+def test_v1_0_never_changes(interpolation):
+    """An edit that changes this digest makes v1.0 another network than the recorded one: declare a new version."""
+    assert models.model_digest(models.v1_0(interpolation)) == DIGESTS[interpolation]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A small network with a knob for everything that a digest must notice."""
+
+    filters: int = 4
+    kernel_size: int = 3
+    strides: int = 1
+    padding: str = "same"
+    activation: str = "relu"
+    use_bias: bool = True
+    pool: str = "max"
+    pool_first: bool = False
+    classes: int = 10
+    rate: float = 0.1
+    skip_from: str = "conv"
+    twice: bool = False
+    add: float = 1.0
+    nested: int = 4
+    initializer: str = "glorot_uniform"
+    prefix: str = "a_"
+    seed: int = 0
+
+    def build(self):
+        keras.utils.set_random_seed(self.seed)
+        initializer = keras.initializers.get(self.initializer)
+        if self.initializer == "truncated_normal":
+            initializer = keras.initializers.TruncatedNormal(seed=self.seed)
+        pool = {"max": layers.MaxPooling2D, "average": layers.AveragePooling2D}[self.pool]
+        steps = [
+            layers.Conv2D(
+                self.filters, self.kernel_size, self.strides, self.padding, activation=self.activation,
+                use_bias=self.use_bias, name=self.prefix + "conv", kernel_initializer=initializer,
+            ),
+            pool(2, name=self.prefix + "pool"),
+        ]  # fmt: skip
+        pictures = x = keras.Input((8, 8, 3), name=self.prefix + "pictures")
+        for layer in reversed(steps) if self.pool_first else steps:
+            x = layer(x)
+        first = layers.Dense(6, name=self.prefix + "first")(layers.Flatten()(x))
+        second = layers.Dense(6, name=self.prefix + "second")(first)
+        shared = layers.Dense(6, name=self.prefix + "shared")
+        x = shared(second)
+        x = shared(x) if self.twice else layers.Dropout(self.rate)(x)
+        x = x + self.add * (first if self.skip_from == "conv" else second)
+        inner = keras.Input((6,))
+        x = keras.Model(inner, layers.Dense(self.nested)(inner), name=self.prefix + "nested")(x)
+        return keras.Model(pictures, layers.Dense(self.classes)(x))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filters": 5}, {"kernel_size": 5}, {"strides": 2}, {"padding": "valid"}, {"activation": "tanh"},
+        {"use_bias": False}, {"pool": "average"}, {"pool_first": True}, {"classes": 11}, {"rate": 0.2},
+        {"skip_from": "dense"}, {"twice": True}, {"add": 2.0}, {"nested": 5}, {"initializer": "he_normal"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_any_change_of_the_architecture_changes_the_digest(change):
+    assert models.model_digest(Network(**change).build()) != models.model_digest(Network().build())
+
+
+@pytest.mark.parametrize("change", [{"prefix": "b_"}, {"seed": 1}], ids=str)
+def test_names_and_seeds_do_not_change_the_digest(change):
+    plain = Network(initializer="truncated_normal")
+    assert models.model_digest(dataclasses.replace(plain, **change).build()) == models.model_digest(plain.build())
+
+
+def test_precision_and_training_do_not_change_the_digest():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = models.v1_0()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    models_before = models.model_digest(model)
+    model.layers[-1].set_weights([np.ones((32, 10)), np.ones(10)])
+    keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=lambda layer, x, **_: layer(x))
+    assert models_before == models.model_digest(model) == DIGESTS["nearest"]
+    assert models.macs(model) == 2_896_192
+
+
+def test_a_sequential_model_is_counted_too():
+    steps = [keras.Input((32, 32, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(10)]
+    model = models.build(lambda: keras.Sequential(steps))
+    assert sum(row["parameters"] for row in models.layer_table(model)) == model.count_params()
+    assert models.macs(model) == 30 * 30 * 27 * 4 + 30 * 30 * 4 * 10
+    assert len(models.model_digest(model)) == 16
+
+
+def test_an_unknown_model_is_one_sentence():
+    with pytest.raises(ValueError, match=r"^There is no model named 'v9_9'; this book has v1_0\.$"):
+        models.build("v9_9")
+
+
+class Unknown(keras.Model):
+    """A model that says nothing of its layers before it is called."""
+
+
+@pytest.mark.parametrize(
+    "function", [lambda: "v1_0", lambda: None, Unknown, lambda: keras.Sequential([layers.Dense(10)])],
+    ids=["a name", "nothing", "a subclass", "without an input"],
+)  # fmt: skip
+def test_what_returns_no_model_of_layers_is_one_sentence(function):
+    with pytest.raises(TypeError, match=r"\(\) must return a (keras\.Model|model)") as refused:
+        models.build(function)
+    assert "\n" not in str(refused.value)
+
+
+def test_arguments_reach_the_model():
+    assert models.build("v1_0", {"classes": 7}).output_shape == (None, 7)
+
+
+pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        (pictures / 255).astype(np.float32),
+        pictures.astype(np.float32) - 128,
+        pictures.astype(np.float32) * 2,
+        np.where(pictures == pictures.max(), np.nan, pictures).astype(np.float32),
+        np.where(pictures == pictures.max(), np.inf, pictures).astype(np.float32),
+        np.full((1, 32, 32, 3), np.nan, np.float32),
+    ],
+    ids=["0 to 1", "negative", "above 255", "a NaN", "an infinity", "only NaN"],
+)
+def test_pictures_in_another_range_are_one_sentence(v1_0, wrong):
+    with pytest.raises(ValueError, match=r"^The model was given pictures with values from .*, 0 to 255\.$") as refused:
+        v1_0(wrong)
+    assert "\n" not in str(refused.value)
+    assert "Exception encountered" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        pictures,
+        pictures.astype(np.float32),
+        tf.constant(pictures),
+        pictures.astype(np.float32) + 0.5 * (pictures < 255),
+        np.zeros((1, 32, 32, 3), np.uint8),
+        np.zeros((1, 32, 32, 3), np.float32),
+        np.full((1, 32, 32, 3), 255, np.uint8),
+    ],
+    ids=["uint8", "float32", "tensor", "fractions", "black", "black float32", "white"],
+)
+def test_pictures_from_0_to_255_are_taken(v1_0, right):
+    logits = v1_0(right)
+    assert logits.shape == (len(right), 10)
+    assert logits.dtype == tf.float32
+    np.testing.assert_allclose(logits, v1_0(np.asarray(right, np.float32)), atol=1e-6)
+
+
+def test_pixels_reach_the_first_convolution_as_0_to_1(v1_0):
+    scaled = keras.Model(v1_0.input, v1_0.get_layer("enlarge").output)(pictures)
+    assert scaled.shape == (2, 192, 192, 3)
+    np.testing.assert_allclose(scaled[:, ::6, ::6], pictures / 255, atol=1e-6)
+    np.testing.assert_array_equal(scaled[:, 5::6, 5::6], scaled[:, ::6, ::6])

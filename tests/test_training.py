@@ -1,0 +1,339 @@
+"""Training does what a plain Keras loop does, repeats bit for bit, and says in one sentence what it can't do."""
+
+import dataclasses
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import types
+
+import numpy as np
+import pytest
+from helpers import python, tiny_dataset, tries
+from hypothesis import given
+from hypothesis import strategies as some
+
+from shathenet_utils import ROOT, models, training
+from shathenet_utils.blocks import keras, layers
+from shathenet_utils.recipes import Recipe
+
+ONE_EPOCH = Recipe(epochs=1, optimizer="sgd", learning_rate=0.01)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_dataset()
+
+
+def small_network(regularizer=None):
+    """Fast, with the layers that behave differently in training: batch norm and a loss of the weights."""
+    pictures = keras.Input((32, 32, 3))
+    x = layers.AveragePooling2D(8)(models.PixelScaling()(pictures))
+    x = layers.Conv2D(8, 3, kernel_regularizer=regularizer)(x)
+    x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
+    return keras.Model(pictures, layers.Dense(10)(layers.Flatten()(x)), name="small")
+
+
+def built(function=small_network, seed=0, **arguments):
+    training.set_seed(seed)
+    return function(**arguments)
+
+
+@pytest.fixture(scope="module")
+def trained(data):
+    """A small network, trained for two epochs: (model, what fit returned, its weights before)."""
+    model = built()
+    before = training.weights_of(model)
+    return model, training.fit(model, data, Recipe(epochs=2), snapshots=True), before
+
+
+REPEAT = """
+import hashlib, json, sys
+sys.path.insert(0, "tests")
+from helpers import tiny_dataset
+from shathenet_utils import models, training
+from shathenet_utils.blocks import keras, layers
+from shathenet_utils.recipes import Recipe
+
+def wide():
+    pictures = x = keras.Input((32, 32, 3))
+    for filters in (64, 128):
+        x = layers.Conv2D(filters, 3, padding="same")(x)
+        x = layers.ReLU()(layers.BatchNormalization()(layers.MaxPooling2D(2)(x)))
+    return keras.Model(pictures, layers.Dense(10)(layers.GlobalMaxPooling2D()(x)))
+
+data = tiny_dataset(train=120, validation=30)
+for build, batch, seed in ((models.v1_0, 32, 0), (models.v1_0, 40, 0), (models.v1_0, 32, 1), (wide, 50, 0)):
+    training.set_seed(seed)
+    model = build()
+    history = training.fit(model, data, Recipe(epochs=2, batch_size=batch), seed=seed).history
+    del history["seconds"]
+    weights = b"".join(variable.numpy().tobytes() for variable in model.variables)
+    print(hashlib.sha256(weights + json.dumps(history).encode()).hexdigest())
+"""
+
+
+def test_a_run_repeats_bit_for_bit_in_a_fresh_process(capsys):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delitem(sys.modules, "ipykernel", raising=False)  # the progress bar then leaves stdout alone
+        exec(REPEAT, {})
+    here = capsys.readouterr().out.split()
+    assert here == python(REPEAT).stdout.split()
+    assert len(set(here)) == 4  # another batch size, another seed, another network: other weights
+
+
+@tries(30)
+@given(seed=some.integers(0, 2**32), epoch=some.integers(0, 1000), count=some.integers(1, 500))
+def test_an_epochs_order_is_a_permutation_known_from_seed_and_epoch(seed, epoch, count):
+    order = training.epoch_order(seed, epoch, count)
+    assert order.dtype == np.int32
+    np.testing.assert_array_equal(np.sort(order), np.arange(count))
+    np.testing.assert_array_equal(order, training.epoch_order(seed, epoch, count))
+
+
+def test_the_order_of_the_recorded_runs_never_changes():
+    assert training.epoch_order(0, 0, 10).tolist() == [4, 6, 2, 7, 3, 5, 9, 0, 8, 1]
+    assert training.epoch_order(3, 59, 10).tolist() == [3, 4, 7, 6, 0, 1, 9, 8, 2, 5]
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "tolerance"),
+    [
+        (models.v1_0, {}, 1e-5),
+        (models.v1_0, {"interpolation": "bilinear"}, 1e-5),
+        (small_network, {"regularizer": "l2"}, 1e-5),
+    ],
+    ids=["v1_0", "v1_0 bilinear", "batch norm and weight decay"],
+)
+def test_an_epoch_is_what_a_plain_keras_loop_computes(data, function, arguments, tolerance):
+    ours, theirs = built(function, **arguments), built(function, **arguments)
+    fitted = training.fit(ours, data, ONE_EPOCH, seed=5)
+    theirs.compile(keras.optimizers.SGD(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    order = training.epoch_order(5, 0, len(data.train_labels))
+    for start in range(0, len(order), 32):
+        batch = order[start : start + 32]
+        theirs.train_on_batch(data.train_images[batch].astype(np.float32), data.train_labels[batch])
+    for our, their in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(our, their, atol=tolerance, err_msg=our.path)
+    loss = keras.losses.sparse_categorical_crossentropy(
+        data.validation_labels, theirs(data.validation_images.astype(np.float32), training=False), from_logits=True
+    )
+    assert fitted.history["validation_loss"][0] == pytest.approx(float(np.mean(loss)), abs=1e-4)
+
+
+def test_adam_takes_kerass_steps(data):
+    ours, theirs = built(), built()
+    training.fit(ours, data, Recipe(epochs=1, batch_size=100, learning_rate=1e-2), seed=5)
+    theirs.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for batch in training.epoch_order(5, 0, 200).reshape(2, 100):
+        theirs.train_on_batch(data.train_images[batch].astype(np.float32), data.train_labels[batch])
+    np.testing.assert_allclose(training.predict(ours, data.test_images), theirs(data.test_images), atol=1e-3)
+
+
+def test_training_learns_what_can_be_learned(data):
+    model = built()
+    training.fit(model, data, Recipe(epochs=30, learning_rate=1e-2))
+    assert training.accuracy(training.predict(model, data.test_images), data.test_labels) > 0.3  # a guess has 0.1
+
+
+def test_the_history_has_a_number_an_epoch(trained):
+    _, fitted, _ = trained
+    assert fitted.status == "finished"
+    assert fitted.epochs == 2
+    assert {name: len(values) for name, values in fitted.history.items()} == dict.fromkeys(
+        ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds"), 2
+    )
+    assert fitted.history["learning_rate"] == [1e-3, 1e-3]
+
+
+def test_without_validation_pictures_its_history_is_empty():
+    fitted = training.fit(built(), tiny_dataset(validation=0), ONE_EPOCH)
+    assert (fitted.status, fitted.history["validation_loss"], fitted.history["validation_accuracy"]) == (
+        "finished",
+        [],
+        [],
+    )
+    assert len(fitted.history["accuracy"]) == 1
+
+
+def test_predictions_accuracy_and_loss_are_kerass(trained, data):
+    model = trained[0]
+    logits = training.predict(model, data.test_images)
+    assert (logits.dtype, logits.shape) == (np.float32, (60, 10))
+    np.testing.assert_allclose(logits, model.predict(data.test_images.astype(np.float32), verbose=0), atol=1e-5)
+    accuracy = keras.metrics.SparseCategoricalAccuracy()
+    accuracy.update_state(data.test_labels, logits)
+    assert training.accuracy(logits, data.test_labels) == pytest.approx(float(accuracy.result()))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(data.test_labels, logits)
+    assert training.cross_entropy(logits, data.test_labels) == pytest.approx(float(loss), rel=1e-5)
+
+
+def test_more_pictures_than_a_batch_are_predicted_in_their_order(trained, monkeypatch, data):
+    whole = training.predict(trained[0], data.test_images)
+    monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
+    np.testing.assert_allclose(training.predict(trained[0], data.test_images), whole, atol=1e-5)
+    assert training.predict(trained[0], data.test_images[:0]).shape == (0, 10)
+
+
+def test_a_sure_logit_has_a_finite_loss():
+    assert training.cross_entropy(np.float32([[1e4, 0], [0, 1e4]]), np.array([0, 0])) == pytest.approx(5e3)
+
+
+def test_snapshots_hold_the_weights_before_the_first_epoch_and_after_each(trained):
+    model, fitted, before = trained
+    assert len(fitted.snapshots) == 3
+    for path, array in before.items():
+        np.testing.assert_array_equal(fitted.snapshots[0][path], array)
+    for path, array in training.weights_of(model).items():
+        np.testing.assert_array_equal(fitted.snapshots[2][path], array)
+    assert any((fitted.snapshots[1][path] != array).any() for path, array in before.items())
+
+
+def test_weights_go_back_into_a_model_of_the_same_shape(data):
+    model, other = built(models.v1_0), built(models.v1_0, seed=1)
+    kept = {path: array.astype(np.float16) for path, array in training.weights_of(model).items()}
+    assert set(kept) >= {"conv1/kernel", "logits/bias"}
+    training.set_weights(other, kept)
+    for path, array in training.weights_of(other).items():
+        np.testing.assert_array_equal(array, kept[path].astype(np.float32))
+
+
+@pytest.mark.parametrize("change", ["shape", "missing", "extra"])
+def test_weights_of_another_model_are_refused_and_nothing_changes(change):
+    model = built(models.v1_0)
+    before = training.weights_of(model)
+    arrays = {path: array + 1 for path, array in before.items()}
+    if change == "shape":
+        arrays["logits/bias"] = arrays["logits/bias"][:9]
+    elif change == "missing":
+        del arrays["logits/bias"]
+    else:
+        arrays["logits/scale"] = np.ones(10)
+    with pytest.raises(ValueError, match=r"^These weights belong to another model: logits/\w+ differ\.$"):
+        training.set_weights(model, arrays)
+    for path, array in training.weights_of(model).items():
+        np.testing.assert_array_equal(array, before[path])
+
+
+def stand_in(data, **changes):
+    """What has a dataset's attributes, but was never checked as one."""
+    return types.SimpleNamespace(
+        **{field.name: getattr(data, field.name) for field in dataclasses.fields(data)} | changes
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"train_images": np.zeros((200, 32, 32, 3), np.float32)}, "Pictures must be uint8.*float32.*from 0 to 0"),
+        ({"train_images": np.zeros((200, 32, 32), np.uint8)}, "Pictures must be uint8"),
+        ({"train_images": np.zeros((200, 28, 28, 3), np.uint8)}, r"pictures of \(32, 32, 3\).*not of \(28, 28, 3\)"),
+        ({"validation_images": np.zeros((50, 28, 28, 3), np.uint8)}, r"takes pictures of \(32, 32, 3\)"),
+        ({"train_labels": np.full(200, 10)}, "Labels must be whole numbers from 0 to 9.*from 10 to 10"),
+        ({"train_labels": np.full(200, -1)}, "Labels must be whole numbers from 0 to 9.*from -1 to -1"),
+        ({"train_labels": np.full(200, 1.0)}, "Labels must be whole numbers.*float64"),
+        ({"validation_labels": np.full(50, 10)}, "Labels must be whole numbers from 0 to 9"),
+        ({"train_labels": np.zeros(0, int), "train_images": np.zeros((0, 32, 32, 3), np.uint8)}, "nothing to train on"),
+    ],
+    ids=[
+        "float pictures", "grey pictures", "small pictures", "small validation pictures", "label 10", "label -1",
+        "float labels", "validation label 10", "no pictures",
+    ],
+)  # fmt: skip
+def test_what_a_model_can_not_take_is_one_sentence(data, changes, said):
+    model = built()
+    before = training.weights_of(model)
+    with pytest.raises(ValueError, match=said) as refused:
+        training.fit(model, stand_in(data, **changes), ONE_EPOCH)
+    assert "\n" not in str(refused.value)
+    for path, array in training.weights_of(model).items():
+        np.testing.assert_array_equal(array, before[path])
+
+
+def test_float_pictures_are_not_predicted(trained, data):
+    with pytest.raises(
+        ValueError, match="Pictures must be uint8.*values from 0 to .*pass them as the dataset holds them"
+    ):
+        training.predict(trained[0], data.test_images / 255)
+
+
+@pytest.mark.parametrize(
+    "recipe", [Recipe(epochs=5, optimizer="sgd", learning_rate=1e30), Recipe(5, 1000, "sgd", 1e38)],
+    ids=["in the loss", "in the weights of the last step"],
+)  # fmt: skip
+def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, recipe):
+    fitted = training.fit(built(models.v1_0), data, recipe)
+    assert fitted.status == "diverged"
+    assert fitted.epochs < 5
+    assert len({len(values) for values in fitted.history.values()}) == 1
+    assert all(np.isfinite(values).all() for values in fitted.history.values())
+
+
+def test_a_limit_of_seconds_ends_the_run_with_the_epoch_it_began(data):
+    fitted = training.fit(built(), data, Recipe(epochs=50), seconds=0)
+    assert (fitted.status, fitted.epochs) == ("out of time", 1)
+    assert len(fitted.history["validation_accuracy"]) == 1
+
+
+def test_ctrl_c_keeps_the_weights_and_says_so(data, capsys):
+    model, seen = built(), []
+
+    def stop(history):
+        seen.append(len(history["loss"]))
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    fitted = training.fit(model, data, Recipe(epochs=5), on_epoch=stop, snapshots=True)
+    assert (fitted.status, fitted.epochs, seen) == ("interrupted", 2, [1, 2])
+    assert "Stopped after 2 of 5 epochs; nothing was written." in capsys.readouterr().out
+    for path, array in training.weights_of(model).items():
+        np.testing.assert_array_equal(array, fitted.snapshots[-1][path])
+
+
+INTERRUPTED = """
+import sys
+sys.path.insert(0, "tests")
+from helpers import tiny_dataset
+from shathenet_utils import experiments, models
+from shathenet_utils.recipes import Recipe
+
+def my_network():
+    return models.v1_0()
+
+say = lambda history: print("epoch", len(history["loss"]), flush=True)
+runs = experiments.own(my_network, Recipe(epochs=100_000)).run(data=tiny_dataset(), on_epoch=say)
+print(runs.recorded)
+"""
+
+
+def test_a_real_ctrl_c_ends_politely_and_writes_nothing(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "SHATHENET_LIVE_SECONDS"}
+    environment["SHATHENET_OUTPUT"] = str(tmp_path)
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    ) as run:
+        assert run.stdout.readline() == "epoch 1\n"
+        run.send_signal(signal.SIGINT)
+        printed, complained = run.communicate(timeout=60)
+    assert run.returncode == 0, complained
+    assert "Traceback" not in complained
+    assert re.search(r"Stopped after \d+ of 100000 epochs; nothing was written\.", printed)
+    assert printed.endswith("{}\n")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("notebook", [False, True], ids=["terminal", "notebook"])
+def test_progress_shows_accuracy_and_time_left(data, monkeypatch, notebook):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    training.fit(built(), data, Recipe(epochs=3), description="v1_0 seed 0")
+    shown, silent = (sys.stdout, sys.stderr) if notebook else (sys.stderr, sys.stdout)
+    assert "v1_0 seed 0" in shown.getvalue()
+    assert re.search(r"\d\d:\d\d<\d\d:\d\d.*validation accuracy \d+\.\d%", shown.getvalue())
+    assert silent.getvalue() == ""
