@@ -11,7 +11,10 @@ def _seeds(text: str) -> list[int]:
     """"0-4" or "0,2,3" as a list."""
     try:
         first, dash, last = text.partition("-")
-        return list(range(int(first), int(last) + 1)) if dash else [int(seed) for seed in text.split(",")]
+        seeds = list(range(int(first), int(last) + 1)) if dash else [int(seed) for seed in text.split(",")]
+        if not seeds or min(seeds) < 0:
+            raise ValueError
+        return seeds
     except ValueError:
         raise argparse.ArgumentTypeError(f"seeds are written 0-4 or 0,2,3, not {text!r}") from None
 
@@ -97,6 +100,8 @@ def main(arguments: list[str] | None = None) -> None:
         chosen.do(chosen)
     except (ValueError, DatasetError, records.RecordError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ class Experiment:
         names = ", ".join(variant.name for variant in self.variants)
         raise ValueError(f"Experiment {self.name} has no variant {name!r}; it has {names}.")
 
-    def path(self, variant: Variant, seed: int, folder: Path = records.RECORDS) -> Path:
-        """Where the record of one run lies, below the folder of records or of runs."""
-        return folder / self.name / variant.name / f"seed{seed}.json"
+    def path(self, variant: Variant, seed: int, folder: Path | None = None) -> Path:
+        """Where the record of one run lies, below the folder of records (or, if given, another)."""
+        return (folder or records.RECORDS) / self.name / variant.name / f"seed{seed}.json"
 
     def table(self):
         """A pandas table of the variants: what differs between them."""
@@ -114,20 +114,20 @@ class Experiment:
         data: what to train on in place of the declared dataset. Reader's runs go to `data/runs/`, never to the records.
         Raises RecordError where a record is missing, damaged or of another declaration.
         """
+        check_budget(budget)
         chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
         chosen_seeds = self.seeds if seeds is None else seeds
         declared = EXPERIMENTS.get(self.name) is self
-        recorded, own = {}, {}
+        recorded, own, stopped = {}, {}, False
         for variant in chosen:
             if declared:
                 recorded[variant.name] = [_load(self, variant, seed, records.RECORDS) for seed in self.seeds]
             folder = records.runs_folder(data.name if data else variant.dataset, budget)
             for seed in chosen_seeds:
-                found = None if retrain else _load_own(self, variant, seed, folder)
-                if found is None and (retrain or not declared):
+                found = None if retrain else _load_own(self, variant, seed, folder, data)
+                if found is None and (retrain or not declared) and not stopped:
                     found = train(self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds())
-                    if found is None:  # Ctrl-C
-                        break
+                    stopped = found is None  # Ctrl-C: no other run is begun
                 if found is not None:
                     own.setdefault(variant.name, []).append(found)
         return records.Runs(self.name, recorded, own) if declared else records.Runs(self.name, own, {})
@@ -158,11 +158,14 @@ def _load(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> 
     return record
 
 
-def _load_own(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> dict | None:
-    """A reader's run, if there is one of this declaration (and, for a model of their own, of this architecture)."""
+def _load_own(experiment: Experiment, variant: Variant, seed: int, folder: Path, data=None) -> dict | None:
+    """A reader's run, if there is one of this declaration on these pictures (and, for a model of their own, of this
+    architecture)."""
     try:
         record = _load(experiment, variant, seed, folder)
     except records.RecordError:
+        return None
+    if data is not None and (record["data_fingerprint"], record["split"]) != (data.fingerprint, data.split):
         return None
     if callable(variant.model):
         from shathenet_utils import models
@@ -205,6 +208,12 @@ def check() -> list[str]:
     return wrong
 
 
+def check_budget(budget: str) -> None:
+    """Raises ValueError, listing those there are, for an unknown budget."""
+    if budget not in BUDGETS:
+        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}.")
+
+
 def load_data(variant: Variant) -> datasets.Dataset:
     """The dataset that a variant declares; raises as `datasets` does."""
     return datasets.cifar10(validation=variant.validation)
@@ -225,15 +234,16 @@ def train(
 
     data: what to train on instead of the declared dataset, for readers without it. record: the run is the
     book's evidence, written below `data/records/`; otherwise it goes to `data/runs/`. seconds: a limit, under test.
-    Raises ValueError where `record` asks for what evidence must not be: a shorter budget, other data, threads
-    that don't repeat.
+    Raises ValueError where `record` asks for what evidence must not be: an undeclared run, a shorter budget, other
+    data, threads that don't repeat; RecordError where the record could not be written.
     """
     from shathenet_utils import blocks, models, training
 
-    if budget not in BUDGETS:
-        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}.")
+    check_budget(budget)
     if record and (budget != "full" or data is not None or seconds is not None):
         raise ValueError("Only a run of the full budget on the declared data can be recorded.")
+    if record and (EXPERIMENTS.get(experiment.name) is not experiment or seed not in experiment.seeds):
+        raise ValueError(f"Only a declared run can be recorded; {experiment.name} {variant.name} seed {seed} is none.")
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
     data = data or load_data(variant)
@@ -242,6 +252,7 @@ def train(
     )
     folder = records.RECORDS if record else records.runs_folder(data.name, budget)
     path = experiment.path(variant, seed, folder)
+    records.check_writable(path.parent)
     first = seed == experiment.seeds[0] and budget == "full" and not seconds
 
     blocks.keras.config.set_dtype_policy(recipe.precision)
@@ -250,6 +261,11 @@ def train(
         model = models.build(variant.model, variant.model_arguments)
     finally:
         blocks.keras.config.set_dtype_policy("float32")
+    counted = {  # before training: a model that can't be counted is told so at once
+        "model_digest": models.model_digest(model),
+        "parameters": model.count_params(),
+        "macs": models.macs(model),
+    }
     trained = training.fit(
         model,
         data,
@@ -264,7 +280,7 @@ def train(
         return None
     predict = training.predictor(model)
     test = predict(data.test_images)
-    finished = trained.status != "diverged"
+    finished = trained.status != "diverged" and bool(np.isfinite(test).all())
     weights = {}
     if first and variant.name in experiment.keep_weights:
         weights["final"] = _keep_weights(model, data, path, folder)
@@ -283,12 +299,10 @@ def train(
         "split": data.split,
         "config": variant.config() | {"recipe": recipe.config()},
         "config_hash": variant.config_hash(),
-        "model_digest": models.model_digest(model),
-        "parameters": model.count_params(),
-        "macs": models.macs(model),
+        **counted,
         "epochs": trained.epochs,
         "history": trained.history,
-        "validation_accuracy": trained.history["validation_accuracy"][-1] if trained.history["validation_accuracy"] else None,
+        "validation_accuracy": (trained.history["validation_accuracy"] or [None])[-1] if finished else None,
         "test_accuracy": training.accuracy(test, data.test_labels) if finished else None,
         "test_accuracy_flip": None,
         "test_accuracy_tta": None,
