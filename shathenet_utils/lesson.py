@@ -115,8 +115,9 @@ def _guesses_path():
 
 def _guesses() -> dict:
     try:
-        return json.loads(_guesses_path().read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # none yet, or a damaged file: a guess is not worth an error
+        kept = json.loads(_guesses_path().read_text(encoding="utf-8"))
+        return {key: value for key, value in kept.items() if isinstance(value, int | float)}
+    except (OSError, ValueError, AttributeError):  # none yet, or a damaged file: a guess is not worth an error
         return {}
 
 

@@ -180,7 +180,8 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
         )  # fmt: skip
         own = [record[key] for record in runs.own.get(variant, ())]
         ax.plot(own, np.full(len(own), row + 0.3), "^", color=PALETTE[3], markersize=7)
-        words.append(f"{variant} {interval.mean:.1%} (95 % interval {interval.low:.1%} to {interval.high:.1%}, {interval.n} seeds)")
+        spread = f"95 % interval {interval.low:.1%} to {interval.high:.1%}, {interval.n} seeds"
+        words.append(f"{variant} {interval.mean:.1%} ({spread if interval.n > 1 else 'one seed'})")
     for label, value in published:
         ax.axvline(value, color=PALETTE[3], linestyle=":", linewidth=1.5)
         ax.annotate(
@@ -249,7 +250,8 @@ def paired_differences(runs: records.Runs, baseline: str, *, key: str = "test_ac
             interval.mean, row - 0.14, xerr=[[interval.mean - interval.low], [interval.high - interval.mean]],
             fmt="D", color="black", markersize=5, capsize=4,
         )  # fmt: skip
-        words.append(f"{variant} {interval.mean:+.1f} points ({interval.low:+.1f} to {interval.high:+.1f})")
+        spread = f"{interval.low:+.1f} to {interval.high:+.1f}" if interval.n > 1 else "one seed"
+        words.append(f"{variant} {interval.mean:+.1f} points ({spread})")
     ax.axvline(0, color="0.4", linewidth=1)
     ax.set_yticks(range(len(variants)), variants)
     ax.set_ylim(len(variants) - 0.4, -0.6)
@@ -284,5 +286,7 @@ class LiveCurve:
         ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         _percent_axis(ax.yaxis)
         ax.legend(frameon=False, loc="lower right")
-        accuracy = history["validation_accuracy"][-1]
-        return Drawing(figure, self.name, f"After epoch {len(history['loss'])}: validation accuracy {accuracy:.1%}.")
+        label, values = "validation", history["validation_accuracy"]
+        if not values:  # all pictures are trained on
+            label, values = "training", history["accuracy"]
+        return Drawing(figure, self.name, f"After epoch {len(history['loss'])}: {label} accuracy {values[-1]:.1%}.")

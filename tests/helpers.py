@@ -87,6 +87,7 @@ def declared_experiment(monkeypatch, folder):
     )
     monkeypatch.setenv("SHATHENET_OUTPUT", str(folder))
     monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # progress then goes to stderr, as in a terminal
     monkeypatch.setattr(records, "RECORDS", folder / "data" / "records")
     monkeypatch.setattr(records, "WEIGHTS", folder / "data" / "weights")
     monkeypatch.setattr(experiments, "EXPERIMENTS", {"made_up": experiment})

@@ -1,0 +1,218 @@
+"""A figure draws the values that it was given, and its words hold the same numbers."""
+
+import base64
+import io
+import re
+
+import matplotlib.image
+import numpy as np
+import pytest
+from helpers import a_record, made_up_runs
+
+from shathenet_utils import plots, stats
+
+CLASSES = ("cat", "dog", "frog")
+MATRIX = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.0, 0.05, 0.95]])
+PICTURES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+KERNELS = np.random.default_rng(0).normal(size=(7, 7, 3, 16))
+
+
+def drawings():
+    runs = made_up_runs({"plain": [a_record(9, test_accuracy=0.4)]})
+    yield plots.pictures(PICTURES, columns=4, name="pictures", alt="Twelve pictures.")
+    yield plots.bars({"guessing": 0.1, "ours": 0.608}, label="test accuracy", name="bars")
+    yield plots.learning_curves(runs, name="learning_curves")
+    yield plots.seeds(runs, published=[("the seed", 0.59)], name="seeds")
+    yield plots.confusion(MATRIX, CLASSES, name="confusion")
+    yield plots.kernels({"before": KERNELS, "after": 2 * KERNELS}, name="kernels", alt="Kernels.")
+    yield plots.paired_differences(runs, "plain", name="paired_differences")
+    yield plots.LiveCurve().draw(a_record()["history"])
+
+
+each_drawing = pytest.mark.parametrize("drawing", list(drawings()), ids=lambda drawing: drawing.name)
+
+
+@each_drawing
+def test_a_figure_is_not_blank_and_says_what_it_shows(drawing):
+    picture = matplotlib.image.imread(io.BytesIO(drawing.png()))
+    assert picture[..., :3].std() > 0.01
+    assert min(picture.shape[:2]) > 100
+    assert len(drawing.alt) > 5 and drawing.alt.endswith(".")
+    assert "nan" not in drawing.alt
+
+
+@each_drawing
+def test_axes_are_labelled(drawing):
+    if drawing.name in ("pictures", "kernels"):  # pictures have no axes
+        return
+    labels = [axis.get_label_text() for ax in drawing.axes for axis in (ax.xaxis, ax.yaxis)]
+    ticks = [tick.get_text() for tick in drawing.axes[0].get_yticklabels()]
+    assert drawing.axes[0].get_xlabel()
+    assert sum(map(bool, labels)) >= 2 or any(re.search("[a-z]", tick) for tick in ticks)  # named rows need no label
+
+
+def test_a_page_gets_the_picture_with_its_words_escaped():
+    drawing = plots.pictures(PICTURES, name="x", alt='Cats & "dogs" <b>.')
+    bundle = drawing._repr_mimebundle_()
+    assert bundle.keys() == {"text/html", "text/plain"}
+    assert bundle["text/plain"] == 'Cats & "dogs" <b>.'
+    assert 'alt="Cats &amp; &quot;dogs&quot; &lt;b&gt;."' in bundle["text/html"]
+    assert base64.b64decode(re.search('base64,([^"]+)', bundle["text/html"])[1]) == drawing.png()
+
+
+def test_a_figure_is_stored_only_where_figures_are_asked_for(monkeypatch, tmp_path):
+    monkeypatch.delenv("SHATHENET_FIGURES", raising=False)
+    drawing = plots.bars({"ours": 0.6}, label="accuracy", name="stored")
+    monkeypatch.chdir(tmp_path)
+    drawing._repr_mimebundle_()
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv("SHATHENET_FIGURES", str(tmp_path / "figures"))
+    drawing._repr_mimebundle_()
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["stored.png"]
+    assert (tmp_path / "figures" / "stored.png").read_bytes() == drawing.png()
+
+
+def test_the_same_figure_is_the_same_file():
+    one, other = (plots.seeds(made_up_runs(), name="x").png() for _ in range(2))
+    assert one == other
+
+
+def test_pictures_are_drawn_as_they_are_under_their_titles():
+    titles = [f"picture {i}" for i in range(12)]
+    drawing = plots.pictures(PICTURES, titles, columns=5, rows=["first", "second", "third"], name="x", alt="x.")
+    assert len(drawing.axes) == 15
+    shown = [ax for ax in drawing.axes if ax.images]
+    for ax, picture, title in zip(shown, PICTURES, titles, strict=True):
+        np.testing.assert_array_equal(ax.images[0].get_array(), picture)
+        assert ax.get_title() == title
+    assert [drawing.axes[i].get_ylabel() for i in (0, 5, 10)] == ["first", "second", "third"]
+
+
+def test_no_pictures_are_a_sheet_that_says_so():
+    drawing = plots.pictures(PICTURES[:0], [], name="x", alt="Nothing.")
+    assert "only where CIFAR-10 is" in drawing.axes[0].texts[0].get_text()
+    assert len(drawing.png()) > 0
+
+
+def test_bars_are_as_long_as_their_values():
+    values = {"guessing": 0.1, "ours": 0.608, "theirs": 0.59}
+    drawing = plots.bars(values, label="test accuracy", name="x", others=["theirs"])
+    [ax] = drawing.axes
+    assert [bar.get_width() for bar in ax.patches] == list(values.values())
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == list(values)
+    assert [text.get_text() for text in ax.texts] == ["10.0%", "60.8%", "59.0%"]
+    assert [bar.get_facecolor() == (1, 1, 1, 1) for bar in ax.patches] == [False, False, True]
+    assert drawing.alt == "Test accuracy: guessing 10.0%, ours 60.8%, theirs 59.0%."
+
+
+def test_learning_curves_are_each_seeds_their_mean_and_ones_own_dashed():
+    own = a_record(9, epochs=2)
+    runs = made_up_runs({"plain": [own]})
+    drawing = plots.learning_curves(runs, name="x")
+    assert [ax.get_title() for ax in drawing.axes] == ["plain", "better"]
+    lines = drawing.axes[0].lines
+    for key in ("accuracy", "validation_accuracy"):
+        curves = [record["history"][key] for record in runs.recorded["plain"]]
+        for curve in [*curves, np.mean(curves, axis=0).tolist(), own["history"][key]]:
+            assert any(
+                list(line.get_ydata()) == pytest.approx(curve) for line in lines if len(line.get_ydata()) == len(curve)
+            )
+    dashed = [line for line in lines if line.get_linestyle() == "--" and len(line.get_xdata())]
+    assert sorted(list(line.get_ydata()) for line in dashed) == sorted(
+        own["history"][key] for key in ("accuracy", "validation_accuracy")
+    )
+    assert list(dashed[0].get_xdata()) == [1, 2]
+    mean = np.mean([record["history"]["accuracy"][-1] for record in runs.recorded["plain"]])
+    assert f"plain: training accuracy ends at {mean:.1%}" in drawing.alt
+    assert [ax.get_title() for ax in plots.learning_curves(runs, ["better"], name="x").axes] == ["better"]
+
+
+def test_seeds_are_dots_with_their_mean_and_interval():
+    runs = made_up_runs({"plain": [a_record(9, test_accuracy=0.4)]})
+    drawing = plots.seeds(runs, published=[("the seed", 0.59)], name="x")
+    [ax] = drawing.axes
+    drawn = [list(line.get_xdata()) for line in ax.lines]
+    assert list(runs.values("plain")) in drawn and list(runs.values("better")) in drawn
+    assert [0.4] in drawn
+    assert [0.59, 0.59] in drawn
+    for variant in ("plain", "better"):
+        mean, low, high, _ = runs.interval(variant)
+        assert any(len(x) == 1 and x[0] == pytest.approx(mean) for x in drawn)
+        spans = [segment[:, 0] for bars in ax.collections for segment in bars.get_segments()]
+        assert any(span == pytest.approx([low, high]) for span in spans)
+        assert f"{variant} {mean:.1%} (95 % interval {low:.1%} to {high:.1%}, 3 seeds)" in drawing.alt
+    assert "the seed 59%" in drawing.alt
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == ["plain", "better"]
+
+
+def test_one_seed_is_a_dot_without_an_interval():
+    runs = made_up_runs()
+    for found in runs.recorded.values():
+        del found[1:]
+    assert plots.seeds(runs, name="x").alt == "Test accuracy: plain 50.0% (one seed); better 56.0% (one seed)."
+    drawing = plots.paired_differences(runs, "plain", name="x")
+    assert drawing.alt == "Difference to plain, paired by seed: better +6.0 points (one seed)."
+    assert drawing.png()
+
+
+def test_paired_differences_are_drawn_in_points():
+    drawing = plots.paired_differences(made_up_runs(), "plain", name="x")
+    [ax] = drawing.axes
+    drawn = [list(line.get_xdata()) for line in ax.lines]
+    assert any(x == pytest.approx([6, 5, 4]) for x in drawn if len(x) == 3)
+    _, low, high, _ = stats.interval([6, 5, 4])
+    assert f"better +5.0 points ({low:+.1f} to {high:+.1f})" in drawing.alt
+    assert [0, 0] in drawn
+
+
+def test_a_confusion_matrix_shows_every_share_and_names_best_worst_and_commonest_error():
+    drawing = plots.confusion(MATRIX, CLASSES, name="x")
+    ax = drawing.axes[0]
+    np.testing.assert_allclose(np.ravel(ax.collections[0].get_array()), MATRIX.ravel())
+    assert [text.get_text() for text in ax.texts] == [f"{share:.0%}" for share in MATRIX.ravel()]
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == list(CLASSES)
+    assert "Best known: frog (95%); least: dog (60%); the commonest error: dog called cat (30%)." in drawing.alt
+
+
+def test_kernels_are_grey_at_zero_and_each_on_its_own_scale():
+    kernels = np.zeros((3, 3, 3, 2))
+    kernels[0, 0, 0] = [1, 100]
+    kernels[2, 2, 2] = [-0.5, -100]
+    drawing = plots.kernels({"before": kernels, "after": KERNELS}, columns=4, name="x", alt="Kernels.")
+    shown = [ax.images[0].get_array() for ax in drawing.axes if ax.images]
+    assert len(shown) == 2 + 16
+    assert shown[0][0, 0, 0] == shown[1][0, 0, 0] == 1
+    assert (shown[0][2, 2, 2], shown[1][2, 2, 2]) == (0.25, 0)
+    assert (shown[0][1, 1] == 0.5).all()
+    assert [ax.get_title() for ax in drawing.axes if ax.get_title()] == ["before", "after"]
+
+
+def test_kernels_of_nothing_but_zeros_are_grey():
+    drawing = plots.kernels({"none": np.zeros((3, 3, 3, 1))}, columns=2, name="x", alt="Zeros.")
+    assert (drawing.axes[0].images[0].get_array() == 0.5).all()
+
+
+def test_a_live_curve_is_shown_once_and_then_redrawn(monkeypatch):
+    shown, redrawn = [], []
+
+    class Handle:
+        update = staticmethod(redrawn.append)
+
+    def display(drawing, display_id):
+        shown.append(drawing)
+        return Handle()
+
+    monkeypatch.setattr("IPython.display.display", display)
+    live = plots.LiveCurve("mine")
+    for epochs in (1, 2, 3):
+        live(a_record(epochs=epochs)["history"])
+    assert (len(shown), len(redrawn)) == (1, 2)
+    assert redrawn[-1].alt == "After epoch 3: validation accuracy 50.0%."
+    lines = {line.get_label(): list(line.get_ydata()) for line in redrawn[-1].axes[0].lines}
+    history = a_record()["history"]
+    assert lines == {"training": history["accuracy"], "validation": history["validation_accuracy"]}
+
+
+def test_a_live_curve_without_validation_pictures_tells_the_training_accuracy():
+    history = a_record()["history"] | {"validation_accuracy": []}
+    assert plots.LiveCurve().draw(history).alt == "After epoch 3: training accuracy 60.0%."
