@@ -159,6 +159,23 @@ def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
         assert round(found, 3) == pytest.approx(round(record[f"{part}_accuracy"], 3), abs=0.0011), part
 
 
+@pytest.mark.slow
+@pytest.mark.needs_cifar10
+@pytest.mark.parametrize(("experiment", "variant"), DECLARED)
+def test_a_recorded_run_begins_again_as_it_did(experiment, variant):
+    """To the last digit on the recorded kind of machine; another rounds differently, and an epoch makes that larger."""
+    from shathenet_utils import models, training
+
+    seed = experiment.seeds[-1]
+    recorded = records.load(experiment.path(variant, seed))["history"]
+    training.set_seed(seed)
+    model = models.build(variant.model, variant.model_arguments)
+    recipe = dataclasses.replace(variant.recipe, epochs=1)
+    history = training.fit(model, experiments.load_data(variant), recipe, seed=seed).history
+    assert history["loss"][0] == pytest.approx(recorded["loss"][0], rel=0.01)
+    assert history["validation_accuracy"][0] == pytest.approx(recorded["validation_accuracy"][0], abs=0.03)
+
+
 # A declared experiment of the test's own, recorded in a folder of its own
 
 
@@ -408,6 +425,16 @@ def test_a_damaged_run_of_ones_own_is_trained_again(trained, tmp_path):
     path.write_text("{")
     assert len(experiment.run(data=tiny_dataset()).recorded["my_network"]) == 1
     assert trained == [0, 0]
+
+
+def test_a_variants_dataset_is_the_one_it_is_trained_on(monkeypatch):
+    monkeypatch.setattr(datasets, "cifar10", lambda validation, download: ("cifar10", validation, download))
+    monkeypatch.setattr(datasets, "toy_shapes", lambda: "drawn", raising=False)
+    variant = V1_0.variant("adam_1e-3")
+    assert experiments.load_data(variant) == ("cifar10", 5000, False)  # nothing is downloaded under test
+    assert experiments.load_data(dataclasses.replace(variant, dataset="toy_shapes")) == "drawn"
+    with pytest.raises(ValueError, match="There is no dataset 'mnist'; there are cifar10, toy_shapes"):
+        experiments.load_data(dataclasses.replace(variant, dataset="mnist"))
 
 
 def test_a_function_that_returns_no_model_is_told_so(trained):

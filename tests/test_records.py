@@ -193,6 +193,16 @@ def test_killed_in_the_middle_of_writing_the_old_record_is_still_whole(tmp_path)
     assert records.load(path) == a_record(1)
 
 
+def test_who_is_reading_the_old_record_while_the_new_one_is_written_reads_it_whole(tmp_path):
+    path = tmp_path / "seed0.json"
+    records.save(a_record(1), path)
+    before = path.read_text()
+    with path.open() as reader:
+        records.save(a_record(2), path)
+        assert reader.read() == before
+    assert records.load(path) == a_record(2)
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_a_record_is_the_old_one_or_the_new_one(tmp_path):
     path = tmp_path / "seed0.json"

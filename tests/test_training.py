@@ -132,6 +132,15 @@ def test_adam_takes_kerass_steps(data):
     np.testing.assert_allclose(training.predict(ours, data.test_images), theirs(data.test_images), atol=1e-3)
 
 
+def test_the_history_tells_the_loss_and_accuracy_of_the_pictures_trained_on(data):
+    model = built(models.v1_0)
+    logits = training.predict(model, data.train_images)
+    history = training.fit(model, data, Recipe(1, optimizer="sgd", learning_rate=1e-12)).history  # weights stay
+    assert history["loss"] == [pytest.approx(training.cross_entropy(logits, data.train_labels), rel=1e-5)]
+    assert history["accuracy"] == [pytest.approx(training.accuracy(logits, data.train_labels))]
+    assert history["learning_rate"] == [1e-12]
+
+
 def test_training_learns_what_can_be_learned(data):
     model = built()
     training.fit(model, data, Recipe(epochs=30, learning_rate=1e-2))
