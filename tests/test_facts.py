@@ -7,10 +7,10 @@ import pytest
 
 from shathenet_utils import datasets, facts, records
 
-STREAM = np.random.default_rng(0)
-PICTURES = STREAM.integers(0, 256, (60, 4, 4, 3), dtype=np.uint8)
-LABELS = np.arange(60) % 10
-OTHERS = STREAM.integers(0, 256, (25, 4, 4, 3), dtype=np.uint8)
+stream = np.random.default_rng(0)
+pictures = stream.integers(0, 256, (60, 4, 4, 3), dtype=np.uint8)
+labels = np.arange(60) % 10
+others = stream.integers(0, 256, (25, 4, 4, 3), dtype=np.uint8)
 
 
 def distances(one, other):
@@ -18,18 +18,18 @@ def distances(one, other):
 
 
 def test_nearest_class_mean_by_hand():
-    means = [PICTURES[LABELS == label].astype(float).mean(axis=0) for label in range(10)]
-    expected = [np.argmin([distances(other, mean) for mean in means]) for other in OTHERS]
-    assert facts.nearest_class_mean(PICTURES, LABELS, OTHERS).tolist() == expected
+    means = [pictures[labels == label].astype(float).mean(axis=0) for label in range(10)]
+    expected = [np.argmin([distances(other, mean) for mean in means]) for other in others]
+    assert facts.nearest_class_mean(pictures, labels, others).tolist() == expected
 
 
 def test_nearest_neighbours_by_hand(monkeypatch):
-    expected = [np.argsort([distances(other, picture) for picture in PICTURES])[:7] for other in OTHERS]
-    np.testing.assert_array_equal(facts.nearest_neighbours(PICTURES, OTHERS, 7), expected)
+    expected = [np.argsort([distances(other, picture) for picture in pictures])[:7] for other in others]
+    np.testing.assert_array_equal(facts.nearest_neighbours(pictures, others, 7), expected)
 
 
 def test_a_picture_is_its_own_nearest_neighbour():
-    np.testing.assert_array_equal(facts.nearest_neighbours(PICTURES, PICTURES, 1)[:, 0], np.arange(60))
+    np.testing.assert_array_equal(facts.nearest_neighbours(pictures, pictures, 1)[:, 0], np.arange(60))
 
 
 @pytest.mark.parametrize(
@@ -43,9 +43,9 @@ def test_a_vote_goes_to_the_commonest_class_and_a_tie_to_the_nearest(classes, wi
 
 
 def test_votes_of_random_neighbours_by_hand():
-    neighbours = STREAM.integers(0, 60, (50, 21))
-    for row, winner in zip(neighbours, facts.vote(neighbours, LABELS), strict=True):
-        seen = LABELS[row].tolist()
+    neighbours = stream.integers(0, 60, (50, 21))
+    for row, winner in zip(neighbours, facts.vote(neighbours, labels), strict=True):
+        seen = labels[row].tolist()
         commonest = [label for label in seen if seen.count(label) == max(map(seen.count, seen))]
         assert winner == commonest[0]
 
@@ -54,21 +54,21 @@ def test_the_most_alike_picture_by_hand():
     def alike(one, other):
         return max(np.corrcoef(one.ravel(), version.ravel())[0, 1] for version in (other, other[:, ::-1]))
 
-    table = np.array([[alike(picture, other) for picture in PICTURES] for other in OTHERS])
-    indices, correlations = facts.most_alike(PICTURES, OTHERS)
+    table = np.array([[alike(picture, other) for picture in pictures] for other in others])
+    indices, correlations = facts.most_alike(pictures, others)
     np.testing.assert_array_equal(indices, table.argmax(axis=1))
     np.testing.assert_allclose(correlations, table.max(axis=1), atol=1e-5)
 
 
 def test_a_mirrored_or_brighter_twin_is_found():
-    twins = np.stack([PICTURES[7][:, ::-1], PICTURES[9] // 2 + 20])
-    indices, correlations = facts.most_alike(PICTURES, twins)
+    twins = np.stack([pictures[7][:, ::-1], pictures[9] // 2 + 20])
+    indices, correlations = facts.most_alike(pictures, twins)
     assert indices.tolist() == [7, 9]
     assert correlations.min() > 0.999
 
 
 def test_a_picture_of_one_colour_is_like_no_other():
-    _, correlations = facts.most_alike(PICTURES, np.full((1, 4, 4, 3), 77, np.uint8))
+    _, correlations = facts.most_alike(pictures, np.full((1, 4, 4, 3), 77, np.uint8))
     assert correlations.tolist() == [0]
 
 
