@@ -8,7 +8,7 @@ from shathenet_utils.datasets import DatasetError
 
 
 def _seeds(text: str) -> list[int]:
-    """"0-4" or "0,2,3" as a list."""
+    """ "0-4" or "0,2,3" as a list."""
     try:
         first, dash, last = text.partition("-")
         seeds = list(range(int(first), int(last) + 1)) if dash else [int(seed) for seed in text.split(",")]
@@ -90,7 +90,9 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
     train.set_defaults(do=_train)
     commands.add_parser("list", help="the declared experiments").set_defaults(do=_list)
-    table = commands.add_parser("table", help="an experiment's results; without a name, the README's record table, rewritten")
+    table = commands.add_parser(
+        "table", help="an experiment's results; without a name, the README's record table, rewritten"
+    )
     table.add_argument("name", nargs="?")
     table.set_defaults(do=_table)
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)

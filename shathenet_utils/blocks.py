@@ -141,7 +141,9 @@ def fold_upsampling(model):
             return pictures
         if layer.name in folded:
             conv, upsampling = folded[layer.name]
-            return FoldedUpsampling(conv, upsampling.size[0], upsampling.interpolation, dtype=conv.dtype_policy)(pictures)
+            return FoldedUpsampling(conv, upsampling.size[0], upsampling.interpolation, dtype=conv.dtype_policy)(
+                pictures
+            )
         return layer(pictures, **arguments)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import ROOT
+from shathenet_utils import ROOT, progress
 
 CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 CIFAR10_FOLDER = "cifar-10-batches-py"
@@ -73,7 +73,7 @@ class Dataset:
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
                 raise ValueError(
-                    f"Dataset {self.name}: {part} needs uint8 pictures (n, height, width, channels) and one label each, "
+                    f"Dataset {self.name}: {part} needs uint8 pictures (n, height, width, channels) and a label each, "
                     f"not {images.dtype} {images.shape} and {labels.shape}."
                 )
             if labels.size and not 0 <= labels.min() <= labels.max() < len(self.class_names):
@@ -84,7 +84,9 @@ class Dataset:
             images.flags.writeable = labels.flags.writeable = False
 
     def __repr__(self):
-        sizes = ", ".join(f"{len(getattr(self, f'{part}_images')):,} {part}" for part in ("train", "validation", "test"))
+        sizes = ", ".join(
+            f"{len(getattr(self, f'{part}_images')):,} {part}" for part in ("train", "validation", "test")
+        )
         return f"Dataset({self.name}: {sizes}; fingerprint {self.fingerprint})"
 
 
@@ -110,7 +112,12 @@ def cifar10(validation: int = 5000, folder=None, download: bool = True) -> Datas
     Raises ValueError for another `validation`, DatasetMissing where there is no data and no network,
     DatasetError for a file that is not the official one, or a folder that can't be written.
     """
-    if isinstance(validation, bool) or not isinstance(validation, int) or validation % 10 or not 0 <= validation < 50_000:
+    if (
+        isinstance(validation, bool)
+        or not isinstance(validation, int)
+        or validation % 10
+        or not 0 <= validation < 50_000
+    ):
         raise ValueError(f"cifar10(): validation must be a multiple of 10 from 0 to 49,990, not {validation!r}.")
     source = _find_cifar10(data_folder(folder), download)
 
@@ -259,7 +266,6 @@ def _download(archive: Path) -> None:
     """Fetch the official archive; pooch checks it in a temporary file, then moves it into place whole."""
     import pooch
     import requests
-    from tqdm.auto import tqdm
 
     pooch.get_logger().setLevel("ERROR")  # the bar says enough
     fetcher = pooch.create(
@@ -269,7 +275,7 @@ def _download(archive: Path) -> None:
         urls={archive.name: CIFAR10_URL},
         retry_if_failed=1,
     )
-    with _writing_to(archive.parent), tqdm(unit="B", unit_scale=True, desc="CIFAR-10", leave=False) as bar:
+    with _writing_to(archive.parent), progress.bar(None, "CIFAR-10", unit="B", unit_scale=True) as bar:
         try:
             fetcher.fetch(archive.name, downloader=pooch.HTTPDownloader(progressbar=bar, timeout=30))
         except requests.RequestException as error:  # an OSError too: caught here, before it is taken for a full disk
@@ -297,7 +303,12 @@ def _unpack(archive: Path, files: Path) -> None:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     folder, _, name = member.name.partition("/")
-                    if folder != CIFAR10_FOLDER or "/" in name or name == ".." or not (member.isfile() or member.isdir()):
+                    if (
+                        folder != CIFAR10_FOLDER
+                        or "/" in name
+                        or name == ".."
+                        or not (member.isfile() or member.isdir())
+                    ):
                         raise tarfile.TarError(f"it holds {member.name!r}, which does not belong there")
                     if name in CIFAR10_MD5 and member.isfile():
                         with (unpacked / name).open("wb") as target:
@@ -307,3 +318,83 @@ def _unpack(archive: Path, files: Path) -> None:
         if not files.exists():  # another process may have been first; its files are checked like ours
             with contextlib.suppress(FileExistsError):
                 os.rename(unpacked, files)
+
+
+TOY_SHAPES = ("disc", "square", "triangle", "cross", "ring")
+TOY_TEXTURES = ("striped", "checked")
+
+
+def toy_shapes(train: int = 8000, validation: int = 1000, test: int = 1000, seed: int = 0) -> Dataset:
+    """The stand-in for readers without CIFAR-10: drawn colour pictures of 32×32 pixels in ten classes.
+
+    A class is a shape (`TOY_SHAPES`) with a texture (`TOY_TEXTURES`). What tells nothing of the class is drawn at
+    random for each picture: place (up to 3 pixels off the middle), size (radius 9 to 13), turn (up to 20° either way),
+    the texture's period (5 to 7 pixels), turn and offset, three colours (ground, shape, texture), a gradient of light
+    across the picture, and Gaussian noise (standard deviation 20 of 255). A linear model learns next to nothing here, a
+    small CNN nearly everything.
+
+    train, validation, test: how many of each, multiples of 10; every class has its tenth. seed: another one draws other
+    pictures. 10,000 take about two seconds. Raises ValueError for numbers that ten classes can't share.
+    """
+    parts = {"train": train, "validation": validation, "test": test}
+    for part, count in parts.items():
+        if isinstance(count, bool) or not isinstance(count, int) or count % 10 or count < 0:
+            raise ValueError(f"toy_shapes(): {part} must be a multiple of 10, at least 0, not {count!r}.")
+    digest, arrays = hashlib.sha256(), {}
+    for number, (part, count) in enumerate(parts.items()):
+        stream = np.random.RandomState((seed, number))  # the legacy generator, as above
+        labels = stream.permutation(np.arange(count, dtype=np.int64) % 10)
+        chunks = [_draw_shapes(labels[i : i + 500], stream) for i in range(0, count, 500)]
+        images = np.concatenate(chunks) if chunks else np.empty((0, 32, 32, 3), np.uint8)
+        arrays |= {f"{part}_images": images, f"{part}_labels": labels}
+        digest.update(images.tobytes() + labels.tobytes())
+    return Dataset(
+        name="toy_shapes",
+        **arrays,
+        class_names=tuple(f"{texture} {shape}" for shape in TOY_SHAPES for texture in TOY_TEXTURES),
+        fingerprint=digest.hexdigest()[:16],
+        split={**parts, "seed": seed},
+        provenance="Toy shapes, drawn by shathenet_utils.datasets.toy_shapes(); made here; CC BY 4.0",
+    )
+
+
+def _draw_shapes(labels: np.ndarray, stream: np.random.RandomState) -> np.ndarray:
+    """One picture a label (shape · 2 + texture): uint8 (n, 32, 32, 3)."""
+
+    def draw(low, high, *more):
+        return stream.uniform(low, high, (len(labels), 1, 1, *more)).astype(np.float32)
+
+    def turned(x, y, angle):
+        return np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
+
+    rows, columns = np.mgrid[-15.5:16, -15.5:16].astype(np.float32)
+    radius, angle, circle = draw(9, 13), np.pi / 9, 2 * np.pi
+    x, y = turned(columns - draw(-3, 3), rows - draw(-3, 3), draw(-angle, angle))
+    distance = np.hypot(x, y)
+    third = np.float32(np.sqrt(3) / 2)
+    outside = [  # of each shape: how far a pixel lies outside, in pixels, negative inside; areas are alike
+        distance - 0.85 * radius,
+        np.maximum(np.abs(x), np.abs(y)) - 0.75 * radius,
+        np.maximum(y, np.maximum(third * x, -third * x) - y / 2) - 0.6 * radius,
+        np.maximum(np.minimum(np.abs(x), np.abs(y)) - 0.3 * radius, np.maximum(np.abs(x), np.abs(y)) - radius),
+        np.abs(distance - 0.75 * radius) - 0.25 * radius,
+    ]
+    shape = np.choose(labels[:, None, None] // 2, outside)
+    inside = np.clip(0.5 - shape, 0, 1)[..., None]
+
+    u, v = turned(columns, rows, draw(-angle, angle))
+    pitch = circle / draw(5, 7)
+    waves = np.cos(pitch * u + draw(0, circle)), np.cos(pitch * v + draw(0, circle))
+    texture = np.where(labels[:, None, None] % 2, waves[0] + waves[1], 2 * waves[0])
+    painted = np.clip(0.5 + 1.5 * texture, 0, 1)[..., None]
+
+    def apart(colour):  # another colour, at least 80 away in every channel, on the side that has room
+        return colour + np.where(colour < 128, 1, -1) * draw(80, 125, 3)
+
+    ground = draw(0, 255, 3)
+    colour = apart(ground)
+    paint = apart(colour)
+    light = (draw(-1.2, 1.2) * columns + draw(-1.2, 1.2) * rows)[..., None]
+    picture = ground * (1 - inside) + inside * (colour * (1 - painted) + paint * painted) + light
+    noise = stream.standard_normal(picture.shape).astype(np.float32)
+    return np.clip(picture + 20 * noise, 0, 255).astype(np.uint8)

@@ -126,7 +126,9 @@ class Experiment:
             for seed in chosen_seeds:
                 found = None if retrain else _load_own(self, variant, seed, folder, data)
                 if found is None and (retrain or not declared) and not stopped:
-                    found = train(self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds())
+                    found = train(
+                        self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds()
+                    )
                     stopped = found is None  # Ctrl-C: no other run is begun
                 if found is not None:
                     own.setdefault(variant.name, []).append(found)
@@ -197,7 +199,9 @@ def check() -> list[str]:
                     record = _load(experiment, variant, seed, records.RECORDS)
                     names = {"experiment": experiment.name, "variant": variant.name, "seed": seed, "budget": "full"}
                     if any(record[key] != value for key, value in names.items()):
-                        wrong.append(f"{path} says it is {record['experiment']} {record['variant']} seed {record['seed']}.")
+                        wrong.append(
+                            f"{path} says it is {record['experiment']} {record['variant']} seed {record['seed']}."
+                        )
                     for kept in (record["weights"] or {}).values():
                         records.load_arrays(kept)
                 except records.RecordError as error:
@@ -251,9 +255,7 @@ def train(
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
     data = data or load_data(variant)
-    recipe = dataclasses.replace(
-        variant.recipe, epochs=experiment.epochs_by_budget.get(budget, variant.recipe.epochs)
-    )
+    recipe = dataclasses.replace(variant.recipe, epochs=experiment.epochs_by_budget.get(budget, variant.recipe.epochs))
     folder = records.RECORDS if record else records.runs_folder(data.name, budget)
     path = experiment.path(variant, seed, folder)
     records.check_writable(path.parent)
@@ -289,7 +291,10 @@ def train(
     if first and variant.name in experiment.keep_weights:
         weights["final"] = _keep_weights(model, data, path, folder)
     if trained.snapshots:
-        stacked = {name: np.stack([kept[name] for kept in trained.snapshots]).astype(np.float16) for name in trained.snapshots[0]}
+        stacked = {
+            name: np.stack([kept[name] for kept in trained.snapshots]).astype(np.float16)
+            for name in trained.snapshots[0]
+        }
         weights["snapshots"] = records.save_arrays(_weights_path(path, folder, "_epochs.npz"), stacked)
     result = {
         "schema": records.SCHEMA,
@@ -312,7 +317,10 @@ def train(
         "test_accuracy_tta": None,
         "test_predictions": records.encode_classes(test.argmax(axis=1)) if finished else None,
         "weights": weights or None,
-        "seconds": {"total": round(sum(trained.history["seconds"]), 1), "median_epoch": _median(trained.history["seconds"])},
+        "seconds": {
+            "total": round(sum(trained.history["seconds"]), 1),
+            "median_epoch": _median(trained.history["seconds"]),
+        },
         "precision": recipe.precision,
         "threads": blocks.threads(),
         "machine": machine(),
@@ -380,6 +388,7 @@ EXPERIMENTS = {
             seeds=(0, 1, 2, 3, 4),
             epochs_by_budget={"taste": 8},
             keep_weights=("adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"),
+            keep_snapshots=("adam_1e-3",),
         ),
     )
 }

@@ -6,9 +6,8 @@
 import base64
 
 import numpy as np
-from tqdm import tqdm
 
-from shathenet_utils import datasets, records
+from shathenet_utils import datasets, progress, records
 
 PATH = records.RECORDS / "facts" / "cifar10.json"
 NEIGHBOURS = (1, 3, 5, 7, 9, 11, 15, 21)
@@ -36,7 +35,7 @@ def nearest_neighbours(images, others, count: int) -> np.ndarray:
     rows = images.reshape(len(images), -1).astype(np.float32)
     squares = (rows**2).sum(axis=1)
     nearest = []
-    for start in tqdm(range(0, len(others), 500), desc="nearest neighbours", leave=False):
+    for start in progress.bar(None, "nearest neighbours", iterable=range(0, len(others), 500)):
         batch = others[start : start + 500].reshape(-1, rows.shape[1]).astype(np.float32)
         distances = squares - 2 * batch @ rows.T
         found = np.argpartition(distances, count, axis=1)[:, :count]
@@ -57,7 +56,7 @@ def most_alike(images, others) -> tuple[np.ndarray, np.ndarray]:
     rows, mirrored = _unit_rows(images), _unit_rows(others[:, :, ::-1])
     plain = _unit_rows(others)
     indices, correlations = [], []
-    for start in tqdm(range(0, len(others), 500), desc="near-duplicates", leave=False):
+    for start in progress.bar(None, "near-duplicates", iterable=range(0, len(others), 500)):
         both = np.maximum(plain[start : start + 500] @ rows.T, mirrored[start : start + 500] @ rows.T)
         indices.append(both.argmax(axis=1))
         correlations.append(both.max(axis=1))

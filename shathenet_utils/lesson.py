@@ -1,4 +1,4 @@
-"""What a page needs: a header, the data or its stand-in, guesses before answers, sentences with numbers, exercise checks."""
+"""What a page needs: header, data or its stand-in, guesses before answers, sentences with numbers, exercise checks."""
 
 import html
 import importlib.metadata
@@ -63,7 +63,10 @@ def data(validation: int = 5000) -> datasets.Dataset:
     try:
         return datasets.cifar10(validation=validation, download=not os.environ.get("SHATHENET_OFFLINE"))
     except datasets.DatasetError as error:
-        banner(f"The live cells of this page run on drawn shapes, not on CIFAR-10; recorded results are the real ones. {error}")
+        banner(
+            "The live cells of this page run on drawn shapes, not on CIFAR-10; recorded results are the real ones. "
+            f"{error}"
+        )
         return datasets.toy_shapes()
 
 
@@ -95,7 +98,9 @@ def environment() -> Shown:
 def facts_table(rows: dict) -> Shown:
     """Names and values in two columns."""
     left = 'style="text-align:left"'
-    lines = (f"<tr><th {left}>{html.escape(str(k))}</th><td {left}>{html.escape(str(v))}</td></tr>" for k, v in rows.items())
+    lines = (
+        f"<tr><th {left}>{html.escape(str(k))}</th><td {left}>{html.escape(str(v))}</td></tr>" for k, v in rows.items()
+    )
     return Shown(f"<table>{''.join(lines)}</table>", "\n".join(f"{name}: {value}" for name, value in rows.items()))
 
 
@@ -106,7 +111,9 @@ def differing_versions() -> dict[str, tuple[str, str]]:
         made_with |= records.load(path)["versions"]
     made_with.pop("python", None)
     here = {package: importlib.metadata.version(package) for package in made_with}
-    return {package: (here[package], made_with[package]) for package in made_with if here[package] != made_with[package]}
+    return {
+        package: (here[package], made_with[package]) for package in made_with if here[package] != made_with[package]
+    }
 
 
 def _guesses_path():
@@ -128,7 +135,7 @@ def keep_guess(key: str, value: float) -> None:
 
 
 def guess(key: str, question: str, low: float, high: float, unit: str = "%") -> Shown:
-    """Ask for a number before the answer is shown: a field and a button, or the plain question where widgets are dead."""
+    """Ask for a number before the answer: a field and a button, or the plain question where widgets are dead."""
     import ipywidgets as widgets
 
     kept = _guesses().get(key)
@@ -160,7 +167,9 @@ def compare(key: str, truth: float, unit: str = "%") -> Shown:
     )  # fmt: skip
 
 
-def check(exercise: str, answer: Callable, expected: Callable, inputs: Iterable[tuple], tolerance: float = 1e-5) -> None:
+def check(
+    exercise: str, answer: Callable, expected: Callable, inputs: Iterable[tuple], tolerance: float = 1e-5
+) -> None:
     """Compare a reader's function with a right one on some inputs, and print input, answer and expected value.
 
     A wrong, unfinished or failing function is told so in a sentence; nothing is raised, so that the page runs on.

@@ -76,7 +76,9 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     if not isinstance(built, keras.Model):
         raise TypeError(f"{model.__name__}() must return a keras.Model, not {type(built).__name__}.")
     if not hasattr(_graph(built), "operations"):
-        raise TypeError(f"{model.__name__}() must return a model made of layers, starting from a keras.Input of known shape.")
+        raise TypeError(
+            f"{model.__name__}() must return a model made of layers, starting from a keras.Input of known shape."
+        )
     return built
 
 

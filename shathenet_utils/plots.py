@@ -62,7 +62,8 @@ class Drawing:
                 path.write_bytes(png)
         width = round(self.figure.get_figwidth() * 80)
         source = base64.b64encode(png).decode()
-        image = f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{source}" style="width:{width}px;max-width:100%">'
+        alt, style = html.escape(self.alt), f"width:{width}px;max-width:100%"
+        image = f'<img alt="{alt}" src="data:image/png;base64,{source}" style="{style}">'
         return {"text/html": image, "text/plain": self.alt}
 
 
@@ -155,7 +156,8 @@ def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
             ax.legend(loc="lower right", frameon=False)
         ax.set(title=variant, xlabel="epoch")
         sentences.append(
-            f"{variant}: training accuracy ends at {ends['training'][0]:.1%}, validation accuracy at {ends['validation'][0]:.1%}"
+            f"{variant}: training accuracy ends at {ends['training'][0]:.1%}, "
+            f"validation accuracy at {ends['validation'][0]:.1%}"
         )
     axes[0][0].set_ylabel("accuracy")
     _percent_axis(axes[0][0].yaxis)
@@ -173,7 +175,9 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
     words = []
     for row, variant in enumerate(variants):
         values, interval = runs.values(variant, key), runs.interval(variant, key)
-        ax.plot(values, np.full(len(values), row + 0.14), "o", color=PALETTE[0], alpha=0.6, markersize=5, markeredgewidth=0)
+        ax.plot(
+            values, np.full(len(values), row + 0.14), "o", color=PALETTE[0], alpha=0.6, markersize=5, markeredgewidth=0
+        )
         ax.errorbar(
             interval.mean, row - 0.14, xerr=[[interval.mean - interval.low], [interval.high - interval.mean]],
             fmt="D", color="black", markersize=5, capsize=4,
@@ -221,7 +225,7 @@ def confusion(matrix, class_names, *, name: str) -> Drawing:
 
 
 def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int = 8) -> Drawing:
-    """Kernels as colour pictures, float (height, width, 3, filters) a panel; grey is zero, each kernel on its own scale."""
+    """Kernels as colour pictures, float (height, width, 3, filters) a panel; grey is zero, each kernel has its scale."""
     rows = {title: -(-array.shape[-1] // columns) for title, array in panels.items()}
     figure, axes = _figure(columns * 0.8, sum(rows.values()) * 0.8 + 0.35 * len(panels), sum(rows.values()), columns)
     top = 0
@@ -279,7 +283,10 @@ class LiveCurve:
         """The curve of one run so far."""
         figure, axes = _figure(5.5, 3)
         ax = axes[0][0]
-        for colour, key, label in ((PALETTE[1], "accuracy", "training"), (PALETTE[0], "validation_accuracy", "validation")):
+        for colour, key, label in (
+            (PALETTE[1], "accuracy", "training"),
+            (PALETTE[0], "validation_accuracy", "validation"),
+        ):
             values = history[key]
             ax.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4, label=label)
         ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1))

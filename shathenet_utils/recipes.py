@@ -39,9 +39,7 @@ class Recipe:
             raise ValueError(f"Recipe: learning_rate must be a number greater than 0, not {rate!r}.")
         for field, allowed in (("optimizer", OPTIMIZERS), ("precision", PRECISIONS)):
             if getattr(self, field) not in allowed:
-                raise ValueError(
-                    f"Recipe: {field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}."
-                )
+                raise ValueError(f"Recipe: {field} must be one of {', '.join(allowed)}, not {getattr(self, field)!r}.")
 
     def config(self) -> dict:
         """All fields, as they are written into a record."""

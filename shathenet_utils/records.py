@@ -68,7 +68,9 @@ def save(record: dict, path: Path) -> None:
     try:
         text = to_json({key: record[key] for key in KEYS})
     except ValueError:
-        raise RecordError(f"A record for {path} holds NaN or infinity, which no record may: nothing was written.") from None
+        raise RecordError(
+            f"A record for {path} holds NaN or infinity, which no record may: nothing was written."
+        ) from None
     with writing_to(path), written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
@@ -94,7 +96,14 @@ def check_writable(folder: Path) -> None:
 def to_json(value: dict) -> str:
     """JSON that people can read too: a line a key, and each innermost list of numbers on one line."""
     text = json.dumps(value, indent=1, allow_nan=False)
-    return re.sub(r"\[\n[^\[\]{}\"]*\]", lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"), text) + "\n"
+    return (
+        re.sub(
+            r"\[\n[^\[\]{}\"]*\]",
+            lambda found: re.sub(r"\s+", " ", found[0]).replace("[ ", "[").replace(" ]", "]"),
+            text,
+        )
+        + "\n"
+    )
 
 
 def _refuse(constant: str):
@@ -109,10 +118,13 @@ def load(path: Path) -> dict:
         raise RecordError(f"There is no record {path}: train it with `python -m shathenet_utils train`.") from None
     except (OSError, ValueError) as error:
         raise RecordError(
-            f"The record {path} can't be read ({type(error).__name__}): restore it with `git checkout`, or delete it and train again."
+            f"The record {path} can't be read ({type(error).__name__}): restore it with `git checkout`, "
+            "or delete it and train again."
         ) from None
     if not isinstance(record, dict) or set(record) != set(KEYS):
-        raise RecordError(f"{path} is not a whole record: restore it with `git checkout`, or delete it and train again.")
+        raise RecordError(
+            f"{path} is not a whole record: restore it with `git checkout`, or delete it and train again."
+        )
     return record
 
 
@@ -132,7 +144,9 @@ def decode_classes(text) -> np.ndarray:
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict:
     """Write arrays as one .npz; returns what a record keeps of it: path from the repository's root, and SHA-256."""
     with writing_to(path), written_whole(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **{name.replace("/", "|"): array for name, array in arrays.items()})
+        np.savez_compressed(
+            stream, allow_pickle=False, **{name.replace("/", "|"): array for name, array in arrays.items()}
+        )
     root = ROOT if path.is_relative_to(ROOT) else output_folder()
     return {"path": path.relative_to(root).as_posix(), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
 
@@ -144,7 +158,9 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
         raise RecordError(f"The weights {kept['path']} are missing: restore them with `git checkout`.")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != kept["sha256"]:
-        raise RecordError(f"The weights {path} are not those of their record (SHA-256 differs): restore them with `git checkout`.")
+        raise RecordError(
+            f"The weights {path} are not those of their record (SHA-256 differs): restore them with `git checkout`."
+        )
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name.replace("|", "/"): archive[name] for name in archive.files}
@@ -177,7 +193,9 @@ class Runs:
 
     def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> np.ndarray:
         """variant − baseline for each seed that both have, float64 (seeds,)."""
-        ours, theirs = ({record["seed"]: _value(record, key) for record in self.recorded[name]} for name in (variant, baseline))
+        ours, theirs = (
+            {record["seed"]: _value(record, key) for record in self.recorded[name]} for name in (variant, baseline)
+        )
         return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
 
     def difference(self, variant: str, baseline: str, key: str = "test_accuracy") -> stats.Interval:
@@ -228,7 +246,7 @@ def published() -> dict[str, dict]:
 
 
 def facts(dataset: str = "cifar10") -> dict:
-    """What was counted once of a dataset (`python -m shathenet_utils facts`). Raises RecordError where it is missing."""
+    """What was counted once of a dataset (`python -m shathenet_utils facts`). Raises RecordError where it is not."""
     path = RECORDS / "facts" / f"{dataset}.json"
     try:
         return json.loads(path.read_text(encoding="utf-8"))

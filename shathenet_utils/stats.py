@@ -39,7 +39,9 @@ def paired_difference(values, baseline, confidence: float = 0.95) -> Interval:
     """
     values, baseline = np.asarray(values, np.float64), np.asarray(baseline, np.float64)
     if values.shape != baseline.shape:
-        raise ValueError(f"paired_difference() needs one value a seed on both sides, not {values.shape} and {baseline.shape}.")
+        raise ValueError(
+            f"paired_difference() needs one value a seed on both sides, not {values.shape} and {baseline.shape}."
+        )
     return interval(values - baseline, confidence)
 
 

@@ -7,13 +7,12 @@ memory: no tf.data iterator, whose teardown can cost more than an epoch. Every r
 
 import dataclasses
 import math
-import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
-from tqdm import tqdm
 
+from shathenet_utils import progress
 from shathenet_utils.blocks import fold_upsampling, keras, ops, tf
 from shathenet_utils.datasets import Dataset
 from shathenet_utils.recipes import Recipe
@@ -90,7 +89,9 @@ def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
     def predict(images):
         images = check_images(images, model.input_shape[1:])
         batches = [forward(images[i : i + EVALUATION_BATCH]) for i in range(0, len(images), EVALUATION_BATCH)]
-        return np.concatenate([batch.numpy() for batch in batches]) if batches else np.empty((0, *model.output_shape[1:]))
+        return (
+            np.concatenate([batch.numpy() for batch in batches]) if batches else np.empty((0, *model.output_shape[1:]))
+        )
 
     return predict
 
@@ -158,12 +159,6 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
 
 
-def progress_bar(total: int, description: str, **arguments) -> tqdm:
-    """A bar with time left: on stdout in a notebook (stderr is drawn as an error there), on stderr in a terminal."""
-    stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
-    return tqdm(total=total, desc=description, file=stream, leave=False, mininterval=0.5, dynamic_ncols=True, **arguments)
-
-
 def fit(
     model,
     data: Dataset,
@@ -201,7 +196,7 @@ def fit(
     kept = [weights_of(model)] if snapshots else []
     status = "finished"
     begun = time.perf_counter()
-    with progress_bar(recipe.epochs * steps_an_epoch, description or model.name, unit="step") as bar:
+    with progress.bar(recipe.epochs * steps_an_epoch, description or model.name, unit="step") as bar:
         try:
             for epoch in range(recipe.epochs):
                 epoch_begun = time.perf_counter()
@@ -247,5 +242,8 @@ def fit(
         except KeyboardInterrupt:
             status = "interrupted"
     if status == "interrupted":
-        print(f"Stopped after {len(history['loss'])} of {recipe.epochs} epochs; nothing was written. Run the cell again to start anew.")
+        print(
+            f"Stopped after {len(history['loss'])} of {recipe.epochs} epochs; nothing was written. "
+            "Run the cell again to start anew."
+        )
     return Training(status, history, kept)

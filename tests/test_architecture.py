@@ -11,6 +11,7 @@ from shathenet_utils import ROOT, records
 PACKAGE = ROOT / "shathenet_utils"
 ORDER = (
     {"__init__"},
+    {"progress"},
     {"datasets", "augment", "recipes", "stats"},
     {"records"},
     {"facts", "plots"},

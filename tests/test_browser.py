@@ -15,7 +15,13 @@ import pytest
 from shathenet_utils import ROOT
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +46,17 @@ def lab(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    settings = {name: str(home / name.lower()) for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")}
+    settings = {
+        name: str(home / name.lower())
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
-    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=secret", f"--ServerApp.root_dir={home}"]
+    command += [
+        "--ServerApp.port_retries=0",
+        "--LabApp.expose_app_in_browser=True",
+        "--IdentityProvider.token=secret",
+        f"--ServerApp.root_dir={home}",
+    ]
     log = (home / "log").open("w")
     server = subprocess.Popen(command, env=os.environ | settings, stdout=log, stderr=log, cwd=home)
     address = f"http://127.0.0.1:{port}"
@@ -80,7 +94,9 @@ def open_notebook(page, lab, name):
     page.goto(f"{lab[0]}/lab/tree/notebooks/{name}?token=secret&reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
     # The kernel is ready when the status bar says so; before that "run all" would ask which kernel to use.
-    page.wait_for_function("document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'", timeout=90_000)
+    page.wait_for_function(
+        "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'", timeout=90_000
+    )
 
 
 def run_all(page):
@@ -97,7 +113,9 @@ def run_all(page):
 
 
 def cells_of(page):
-    return json.loads(page.evaluate("JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON().cells)"))
+    return json.loads(
+        page.evaluate("JSON.stringify(window.jupyterapp.shell.currentWidget.content.model.toJSON().cells)")
+    )
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb")))

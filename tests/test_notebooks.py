@@ -75,7 +75,9 @@ def test_only_the_listed_cells_are_not_compared_and_they_are_few(path):
     ignored = [cell.id for cell in cells if "nbval-ignore-output" in cell.metadata.get("tags", [])]
     assert ignored == IGNORED[path.stem]
     assert len(ignored) <= len(cells) / 10
-    skipped = [cell.id for cell in cells if {"nbval-skip", "nbval-raises-exception"} & set(cell.metadata.get("tags", []))]
+    skipped = [
+        cell.id for cell in cells if {"nbval-skip", "nbval-raises-exception"} & set(cell.metadata.get("tags", []))
+    ]
     assert not skipped
 
 
@@ -154,8 +156,19 @@ def test_an_unsolved_exercise_fails_politely_and_its_solution_passes(path, cell,
 
 
 def nbval(path):
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval", f"--nbval-sanitize-with={SANITIZE}", "-p", "no:cacheprovider"]
-    return subprocess.run([*command, "-p", "no:xdist", "-o", "addopts=", path], capture_output=True, text=True, cwd=ROOT)
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--nbval",
+        f"--nbval-sanitize-with={SANITIZE}",
+        "-p",
+        "no:cacheprovider",
+    ]
+    return subprocess.run(
+        [*command, "-p", "no:xdist", "-o", "addopts=", path], capture_output=True, text=True, cwd=ROOT
+    )
 
 
 def shortened(path, keep, to):
