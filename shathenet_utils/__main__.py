@@ -1,4 +1,4 @@
-"""python -m shathenet_utils train|list|table|check|facts: the book's records from a terminal."""
+"""python -m shathenet_utils train|list|table|check|facts|rerun: the book's records from a terminal."""
 
 import argparse
 import sys
@@ -78,6 +78,15 @@ def _facts(arguments) -> None:
     print(f"{facts.PATH} written.")
 
 
+def _rerun(arguments) -> None:
+    from shathenet_utils import rerun
+
+    try:
+        rerun.rerun_all(arguments.names)
+    except rerun.RerunError as error:
+        sys.exit(f"error: {error}")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and do what it says; what goes wrong is one sentence on stderr and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m shathenet_utils", description=__doc__)
@@ -97,6 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
     table.set_defaults(do=_table)
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
     commands.add_parser("facts", help="count the facts about CIFAR-10 anew (four minutes)").set_defaults(do=_facts)
+    rerun = commands.add_parser("rerun", help="execute the notebooks in place; store outputs and figures")
+    rerun.add_argument("names", nargs="*", metavar="NOTEBOOK", help="for example 01; all where none is named")
+    rerun.set_defaults(do=_rerun)
     chosen = parser.parse_args(arguments)
     try:
         chosen.do(chosen)

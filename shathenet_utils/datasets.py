@@ -6,6 +6,7 @@ before it is unpickled. Loading takes about a second and 300 MB.
 
 import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
 import os
@@ -13,6 +14,7 @@ import pickle
 import shutil
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +100,7 @@ def data_folder(folder=None) -> Path:
 def cifar10_is_here(folder=None) -> bool:
     """Whether CIFAR-10's files or archive lie in the data folder; nothing is opened or fetched."""
     folder = data_folder(folder)
-    return (folder / CIFAR10_FOLDER).is_dir() or (folder / CIFAR10_ARCHIVE).is_file()
+    return os.path.isdir(folder / CIFAR10_FOLDER) or os.path.isfile(folder / CIFAR10_ARCHIVE)
 
 
 def cifar10(validation: int = 5000, folder=None, download: bool = True) -> Dataset:
@@ -220,21 +222,23 @@ def _read_cifar10_file(folder: Path, name: str):
             if names != CIFAR10_CLASSES:
                 raise ValueError(f"its classes are {names}")
             return None
-        array, labels = batch[b"data"], np.array(batch[b"labels"], np.int64)
-        planes = np.frombuffer(array.content, np.uint8).reshape(10_000, 3, 32, 32)
-        if labels.shape != (10_000,) or labels.min() < 0 or labels.max() > 9:
+        array, labels = batch[b"data"], batch[b"labels"]
+        if array.shape != (10_000, 3072):
+            raise ValueError("its pictures are not 10,000 rows of 3,072 bytes")
+        if len(labels) != 10_000 or not all(type(label) is int and 0 <= label <= 9 for label in labels):
             raise ValueError("its labels are not 10,000 numbers from 0 to 9")
+        return np.frombuffer(array.content, np.uint8).reshape(10_000, 3, 32, 32), np.array(labels, np.int64)
     except Exception as error:  # whatever a hostile or broken pickle can raise, the reader gets one sentence
-        raise DatasetError(f"{path} does not hold CIFAR-10 pictures: {error}. {advice}") from None
-    return planes, labels
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"{path} does not hold CIFAR-10 pictures: {reason}. {advice}") from None
 
 
 def _find_cifar10(folder: Path, download: bool) -> Path:
     """The folder that holds the seven files; unpacks, or fetches and unpacks, the archive where it is missing."""
     files, archive = folder / CIFAR10_FOLDER, folder / CIFAR10_ARCHIVE
-    if files.is_dir():
+    if os.path.isdir(files):  # Path.is_dir() raises an error where nobody may look
         return files
-    if not archive.is_file():
+    if not os.path.isfile(archive):
         if not download:
             raise _missing(folder, "and downloading is switched off")
         _download(archive)
@@ -256,6 +260,7 @@ def _writing_to(folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
+        error = error.__cause__ or error  # pooch's own words on it are many
         raise DatasetError(
             f"CIFAR-10 can't be stored in {folder} ({error.strerror or error}): free 400 MB there, "
             "or set SHATHENET_DATA to a folder that can be written."
@@ -275,7 +280,7 @@ def _download(archive: Path) -> None:
         urls={archive.name: CIFAR10_URL},
         retry_if_failed=1,
     )
-    with _writing_to(archive.parent), progress.bar(None, "CIFAR-10", unit="B", unit_scale=True) as bar:
+    with _writing_to(archive.parent), progress.bar(170_498_071, "CIFAR-10", unit="B", unit_scale=True) as bar:
         try:
             fetcher.fetch(archive.name, downloader=pooch.HTTPDownloader(progressbar=bar, timeout=30))
         except requests.RequestException as error:  # an OSError too: caught here, before it is taken for a full disk
@@ -290,17 +295,21 @@ def _download(archive: Path) -> None:
 
 def _unpack(archive: Path, files: Path) -> None:
     """Check the archive, then unpack its seven files into a temporary folder and move that into place whole."""
-    with archive.open("rb") as stream:
-        if hashlib.file_digest(stream, "sha256").hexdigest() != CIFAR10_SHA256:
-            raise DatasetError(
-                f"{archive} is not the official archive: its SHA-256 differs (an incomplete or other file). "
-                "Delete it and load again."
-            )
+    try:
+        with archive.open("rb") as stream:
+            checksum = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise DatasetError(f"{archive} can't be read ({error.strerror or error}). Delete it and load again.") from None
+    if checksum != CIFAR10_SHA256:
+        raise DatasetError(
+            f"{archive} is not the official archive: its SHA-256 differs (an incomplete or other file). "
+            "Delete it and load again."
+        )
     with _writing_to(files.parent), tempfile.TemporaryDirectory(dir=files.parent, prefix=".unpacking-") as temporary:
         unpacked = Path(temporary, CIFAR10_FOLDER)
         unpacked.mkdir()
         try:
-            with tarfile.open(archive) as tar:
+            with tarfile.open(archive, "r:gz") as tar:
                 for member in tar:
                     folder, _, name = member.name.partition("/")
                     if (
@@ -313,11 +322,16 @@ def _unpack(archive: Path, files: Path) -> None:
                     if name in CIFAR10_MD5 and member.isfile():
                         with (unpacked / name).open("wb") as target:
                             shutil.copyfileobj(tar.extractfile(member), target)
-        except (tarfile.TarError, EOFError) as error:
+            if lacking := CIFAR10_MD5.keys() - os.listdir(unpacked):
+                raise tarfile.TarError(f"it lacks {', '.join(sorted(lacking))}")
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DatasetError(f"{archive} can't be unpacked: {error}. Delete it and load again.") from None
-        if not files.exists():  # another process may have been first; its files are checked like ours
-            with contextlib.suppress(FileExistsError):
+        if not files.exists():
+            try:
                 os.rename(unpacked, files)
+            except OSError:
+                if not files.is_dir():  # else another process was first; its files are checked like ours
+                    raise
 
 
 TOY_SHAPES = ("disc", "square", "triangle", "cross", "ring")

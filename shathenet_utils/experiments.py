@@ -409,9 +409,9 @@ TABLE_MARKS = ("<!-- table: written by python -m shathenet_utils table -->", "<!
 
 
 def readme_table() -> str:
-    """The versions in a Markdown table: ours from the records, the seed's beside them."""
+    """The versions in a Markdown table: ours from the records, the original's beside them."""
     lines = [
-        "| version | parameters | MACs | epochs | CIFAR-10 test accuracy (95 % interval, seeds) | the seed's |",
+        "| version | parameters | MACs | epochs | CIFAR-10 test accuracy (95 % interval, seeds) | the original's |",
         "|---|---|---|---|---|---|",
     ]
     published = records.published()
@@ -419,11 +419,11 @@ def readme_table() -> str:
         runs = get(name).run()
         best = runs.recorded[runs.best()]
         first = best[0]
-        seed = published["seed_" + name]
+        original = published["original_" + name]
         lines.append(
             f"| {version} | {first['parameters']:,} | {first['macs'] / 1e6:.1f}M | {first['epochs']} "
             f"| {records.percent(runs.values(runs.best()))}, {len(best)} seeds "
-            f"| {seed['value']:.0%} at {seed['parameters']} |".replace("%", " %").replace("  %", " %")
+            f"| {original['value']:.0%} at {original['parameters']} |".replace("%", " %").replace("  %", " %")
         )
     return "\n".join(lines)
 

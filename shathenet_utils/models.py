@@ -43,7 +43,7 @@ def v1_0(interpolation: str = "nearest", classes: int = 10) -> keras.Model:
     """ShatheNet v1.0: three strided convolutions and two dense layers; 17,882 parameters, 2.9M MACs.
 
     CIFAR-10's 32×32 pictures are enlarged six times, to the 192×192 of the original. `interpolation`:
-    "nearest" or "bilinear"; the seed does not say which. Kernels start from Keras's truncated normal
+    "nearest" or "bilinear"; the original does not say which. Kernels start from Keras's truncated normal
     (standard deviation 0.05), as in the original project.
     Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py, ShatheNet_v1_0.
     """

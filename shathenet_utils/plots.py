@@ -35,7 +35,7 @@ class Drawing:
 
     alt: what the figure shows, for a reader who can't see it; it is what a text terminal prints, too.
     resolution: dots an inch of the PNG; on a page an inch is 80 pixels wide.
-    Under `make rerun` (`$SHATHENET_FIGURES`) the figure is also stored as `figures/<name>.png`.
+    Under `make rerun` (`$SHATHENET_FIGURES`) a figure with a name is also stored as `figures/<name>.png`.
     """
 
     figure: Figure
@@ -57,7 +57,7 @@ class Drawing:
 
     def _repr_mimebundle_(self, include=None, exclude=None):
         png = self.png()
-        if folder := os.environ.get("SHATHENET_FIGURES"):
+        if self.name and (folder := os.environ.get("SHATHENET_FIGURES")):
             with records.written_whole(Path(folder, f"{self.name}.png")) as path:
                 path.write_bytes(png)
         width = round(self.figure.get_figwidth() * 80)
@@ -105,19 +105,20 @@ def pictures(images, titles=None, *, columns: int = 10, rows=None, name: str, al
 def bars(values: dict[str, float], *, label: str, name: str, others=()) -> Drawing:
     """One horizontal bar a value, a fraction of 1, in the order given, each with its number.
 
-    others: the names of bars that are not of this book's measuring; they are drawn hollow.
+    others: the names of bars that are not of this book's measuring; they are drawn hollow, and told in whole per cent.
     """
     figure, axes = _figure(6.5, 0.38 * len(values) + 0.8)
     ax = axes[0][0]
     faces = ["white" if text in others else PALETTE[0] for text in values]
     ax.barh(range(len(values)), list(values.values()), color=faces, edgecolor=PALETTE[0], height=0.6)
-    for row, value in enumerate(values.values()):
-        ax.annotate(f"{value:.1%}", (value, row), (4, 0), textcoords="offset points", va="center")
+    told = {text: f"{value:.0%}" if text in others else f"{value:.1%}" for text, value in values.items()}
+    for row, (text, value) in enumerate(values.items()):
+        ax.annotate(told[text], (value, row), (4, 0), textcoords="offset points", va="center")
     ax.set_yticks(range(len(values)), list(values))
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel=label)
     _percent_axis(ax.xaxis)
-    words = ", ".join(f"{text} {value:.1%}" for text, value in values.items())
+    words = ", ".join(f"{text} {number}" for text, number in told.items())
     return Drawing(figure, name, f"{label.capitalize()}: {words}.")
 
 
@@ -225,7 +226,7 @@ def confusion(matrix, class_names, *, name: str) -> Drawing:
 
 
 def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int = 8) -> Drawing:
-    """Kernels as colour pictures, float (height, width, 3, filters) a panel; grey is zero, each kernel has its scale."""
+    """Kernels as colour pictures, float (height, width, 3, filters) a panel; grey is zero, each has its own scale."""
     rows = {title: -(-array.shape[-1] // columns) for title, array in panels.items()}
     figure, axes = _figure(columns * 0.8, sum(rows.values()) * 0.8 + 0.35 * len(panels), sum(rows.values()), columns)
     top = 0
@@ -235,7 +236,7 @@ def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int 
             if i < array.shape[-1]:
                 kernel = array[..., i].astype(np.float32)
                 ax.imshow(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-9), interpolation="nearest")
-        axes[top][0].set_title(title, fontsize=10)
+        axes[top][0].set_title(title, fontsize=10, loc="left")
         top += rows[title]
     return Drawing(figure, name, alt)
 
@@ -266,8 +267,7 @@ def paired_differences(runs: records.Runs, baseline: str, *, key: str = "test_ac
 class LiveCurve:
     """A learning curve that redraws itself while a run trains: pass it as `on_epoch`."""
 
-    def __init__(self, name: str = "live_curve"):
-        self.name = name
+    def __init__(self):
         self._handle = None
 
     def __call__(self, history: dict) -> None:
@@ -296,4 +296,4 @@ class LiveCurve:
         label, values = "validation", history["validation_accuracy"]
         if not values:  # all pictures are trained on
             label, values = "training", history["accuracy"]
-        return Drawing(figure, self.name, f"After epoch {len(history['loss'])}: {label} accuracy {values[-1]:.1%}.")
+        return Drawing(figure, "", f"After epoch {len(history['loss'])}: {label} accuracy {values[-1]:.1%}.")

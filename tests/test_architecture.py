@@ -19,7 +19,7 @@ ORDER = (
     {"models", "pretrained"},
     {"training"},
     {"experiments"},
-    {"lens", "lesson", "cluster"},
+    {"lens", "lesson", "cluster", "rerun"},
     {"__main__"},
 )
 NETWORK_WING = {"blocks", "models", "pretrained", "training"}

@@ -22,7 +22,7 @@ def drawings():
     yield plots.pictures(PICTURES, columns=4, name="pictures", alt="Twelve pictures.")
     yield plots.bars({"guessing": 0.1, "ours": 0.608}, label="test accuracy", name="bars")
     yield plots.learning_curves(runs, name="learning_curves")
-    yield plots.seeds(runs, published=[("the seed", 0.59)], name="seeds")
+    yield plots.seeds(runs, published=[("the original", 0.59)], name="seeds")
     yield plots.confusion(MATRIX, CLASSES, name="confusion")
     yield plots.kernels({"before": KERNELS, "after": 2 * KERNELS}, name="kernels", alt="Kernels.")
     yield plots.paired_differences(runs, "plain", name="paired_differences")
@@ -100,9 +100,9 @@ def test_bars_are_as_long_as_their_values():
     [ax] = drawing.axes
     assert [bar.get_width() for bar in ax.patches] == list(values.values())
     assert [tick.get_text() for tick in ax.get_yticklabels()] == list(values)
-    assert [text.get_text() for text in ax.texts] == ["10.0%", "60.8%", "59.0%"]
+    assert [text.get_text() for text in ax.texts] == ["10.0%", "60.8%", "59%"]
     assert [bar.get_facecolor() == (1, 1, 1, 1) for bar in ax.patches] == [False, False, True]
-    assert drawing.alt == "Test accuracy: guessing 10.0%, ours 60.8%, theirs 59.0%."
+    assert drawing.alt == "Test accuracy: guessing 10.0%, ours 60.8%, theirs 59%."
 
 
 def test_learning_curves_are_each_seeds_their_mean_and_ones_own_dashed():
@@ -129,7 +129,7 @@ def test_learning_curves_are_each_seeds_their_mean_and_ones_own_dashed():
 
 def test_seeds_are_dots_with_their_mean_and_interval():
     runs = made_up_runs({"plain": [a_record(9, test_accuracy=0.4)]})
-    drawing = plots.seeds(runs, published=[("the seed", 0.59)], name="x")
+    drawing = plots.seeds(runs, published=[("the original", 0.59)], name="x")
     [ax] = drawing.axes
     drawn = [list(line.get_xdata()) for line in ax.lines]
     assert list(runs.values("plain")) in drawn and list(runs.values("better")) in drawn
@@ -141,7 +141,7 @@ def test_seeds_are_dots_with_their_mean_and_interval():
         spans = [segment[:, 0] for bars in ax.collections for segment in bars.get_segments()]
         assert any(span == pytest.approx([low, high]) for span in spans)
         assert f"{variant} {mean:.1%} (95 % interval {low:.1%} to {high:.1%}, 3 seeds)" in drawing.alt
-    assert "the seed 59%" in drawing.alt
+    assert "the original 59%" in drawing.alt
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["plain", "better"]
 
 
@@ -184,7 +184,7 @@ def test_kernels_are_grey_at_zero_and_each_on_its_own_scale():
     assert shown[0][0, 0, 0] == shown[1][0, 0, 0] == 1
     assert (shown[0][2, 2, 2], shown[1][2, 2, 2]) == (0.25, 0)
     assert (shown[0][1, 1] == 0.5).all()
-    assert [ax.get_title() for ax in drawing.axes if ax.get_title()] == ["before", "after"]
+    assert [title for ax in drawing.axes if (title := ax.get_title(loc="left"))] == ["before", "after"]
 
 
 def test_kernels_of_nothing_but_zeros_are_grey():
@@ -203,7 +203,7 @@ def test_a_live_curve_is_shown_once_and_then_redrawn(monkeypatch):
         return Handle()
 
     monkeypatch.setattr("IPython.display.display", display)
-    live = plots.LiveCurve("mine")
+    live = plots.LiveCurve()
     for epochs in (1, 2, 3):
         live(a_record(epochs=epochs)["history"])
     assert (len(shown), len(redrawn)) == (1, 2)

@@ -1,0 +1,53 @@
+# Every target sets up .venv by itself; `make` alone says what there is.
+PYTHON ?= python3
+PORT ?= 8888
+IN_VENV = .venv/bin/python
+TEST = $(IN_VENV) -m pytest
+
+.PHONY: help set-up lab test test-all lint browser rerun train table check facts requirements
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make lab        open the book in JupyterLab (PORT=8888; BROWSER=no serves it without opening a window)"
+	@echo "make test       lint, unit tests, every notebook, the browser: what a change should pass"
+	@echo "make test-all   the same and what takes longer"
+	@echo "make rerun      execute every notebook in place and store its outputs and figures"
+	@echo "make train      train what is declared and not yet recorded (NAME=v1_0, OPTIONS='--seeds 0')"
+	@echo "make table      write the README's record table from the records"
+	@echo "make check      hold the records against their declarations"
+	@echo "make facts      count the facts about CIFAR-10 anew"
+	@echo "make requirements   compile requirements.txt from pyproject.toml"
+
+set-up:
+	@command -v $(PYTHON) >/dev/null || { echo "error: There is no $(PYTHON) here: install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
+	@$(PYTHON) bootstrap.py
+
+# JupyterLab asks neither for news nor for updates: the book sends nothing anywhere.
+lab: set-up
+	@$(IN_VENV) -m jupyterlab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir="$(CURDIR)" \
+		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
+		$(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root) \
+		$(if $(filter command,$(findstring command,$(origin PORT))),--ServerApp.port_retries=0)
+
+test: lint browser
+	@$(TEST)
+
+test-all: lint browser
+	@$(TEST) -m ""
+
+lint: set-up
+	@$(IN_VENV) -m ruff check --quiet .
+	@$(IN_VENV) -m ruff format --check --quiet .
+
+browser: set-up
+	@$(IN_VENV) tests/chromium.py
+
+rerun table check facts: set-up
+	@$(IN_VENV) -m shathenet_utils $@
+
+train: set-up
+	@$(IN_VENV) -m shathenet_utils train $(NAME) $(OPTIONS)
+
+requirements: set-up
+	@$(IN_VENV) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --quiet --output-file requirements.txt

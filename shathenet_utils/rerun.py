@@ -1,0 +1,131 @@
+"""Execute the book's notebooks in place and store their outputs in the committed form, their figures in `figures/`.
+
+The committed form: outputs of one run from top to bottom, no timings, no widget state, no progress bars, cell ids as
+they were. What the reader guessed or trained does not enter: a rerun sees an empty output folder.
+"""
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from shathenet_utils import ROOT, datasets, progress, records
+
+NOTEBOOKS = ROOT / "notebooks"
+LANGUAGE = {"name": "python"}
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_HERE = {"cifar10": datasets.cifar10_is_here}
+
+
+class RerunError(RuntimeError):
+    """A notebook could not be executed, or its data is not here; one sentence says which and why."""
+
+
+def missing_data(notebook) -> list[str]:
+    """The datasets that a notebook declares (`metadata.shathenet.data`) and that are not on this disk."""
+    declared = notebook.metadata.get("shathenet", {}).get("data", [])
+    return [name for name in declared if not _HERE[name]()]
+
+
+def execute(notebook, folder: Path):
+    """Run a notebook's cells in a fresh kernel that works in `folder`; outputs are stored in the notebook itself.
+
+    Raises nbclient's CellExecutionError where a cell fails.
+    """
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    with progress.bar(len(code), "cells", unit="cell") as bar:
+        client = NotebookClient(
+            notebook,
+            timeout=3600,
+            kernel_name="python3",
+            record_timing=False,
+            extra_arguments=["--IPKernelApp.log_level=40"],  # else it warns that it listens on 127.0.0.1
+            resources={"metadata": {"path": str(folder)}},
+            on_cell_executed=lambda **_: bar.update(),
+        )
+        client.execute()
+    return notebook
+
+
+def committed_form(notebook):
+    """The notebook without what differs by run or machine: see the top of this file."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": LANGUAGE,
+        **{key: value for key, value in notebook.metadata.items() if key == "shathenet"},
+    }
+    for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
+        cell.metadata.pop("execution", None)
+        cell.execution_count = count
+        cell.outputs = [kept for output in _merged(cell.outputs) if (kept := _committed_output(output, count))]
+    return notebook
+
+
+def _merged(outputs):
+    """The outputs, with pieces of one stream put together again: a kernel may send a print in two."""
+    merged = []
+    for output in outputs:
+        if merged and output.output_type == "stream" and merged[-1].get("name") == output.name:
+            merged[-1].text += output.text
+        else:
+            merged.append(output)
+    return merged
+
+
+def _committed_output(output, count: int):
+    if output.output_type == "stream":
+        lines = output.text.split("\n")  # what a terminal would show: a bar draws over itself and leaves nothing
+        output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
+        return output if output.name == "stdout" and output.text.strip() else None
+    if output.output_type == "execute_result":
+        output.execution_count = count
+    if "data" in output:
+        output.data.pop(_WIDGET, None)
+        output.metadata.pop(_WIDGET, None)
+        return output if output.data else None
+    return output
+
+
+def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
+    """Execute one notebook in place; whether that changed the file.
+
+    Raises RerunError where a cell fails or the declared data is absent; the file then stays as it was.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    if missing := missing_data(notebook):
+        raise RerunError(
+            f"{path.name} was not run again: it shows {', '.join(missing)}, which is not in {datasets.data_folder()}; "
+            "set SHATHENET_DATA to the folder that holds it."
+        )
+    before = path.read_text(encoding="utf-8")
+    kept = {name: os.environ.get(name) for name in ("SHATHENET_OUTPUT", "SHATHENET_FIGURES", "SHATHENET_LIVE_SECONDS")}
+    try:
+        with tempfile.TemporaryDirectory(prefix="shathenet-rerun-") as output:
+            os.environ |= {"SHATHENET_OUTPUT": output, "SHATHENET_FIGURES": str(figures)}
+            os.environ.pop("SHATHENET_LIVE_SECONDS", None)
+            execute(notebook, path.parent)
+    except CellExecutionError as error:
+        raise RerunError(f"{path.name} was not stored: a cell failed with {error.ename}: {error.evalue}") from None
+    finally:
+        os.environ |= {name: value for name, value in kept.items() if value is not None}
+        for name in (name for name, value in kept.items() if value is None):
+            os.environ.pop(name, None)
+    text = nbformat.writes(committed_form(notebook)) + "\n"
+    if text != before:
+        with records.writing_to(path), records.written_whole(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return text != before
+
+
+def rerun_all(names=()) -> None:
+    """Execute the named notebooks ("01" is enough), or all, and say for each whether its file changed."""
+    chosen = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.name.startswith(tuple(names))]
+    if not chosen:
+        raise RerunError(f"There is no notebook {', '.join(names)} in {NOTEBOOKS}.")
+    for path in chosen:
+        begun = time.perf_counter()
+        print(f"{path.name}: {'changed' if rerun(path) else 'the same'}, {time.perf_counter() - begun:.0f} s")
