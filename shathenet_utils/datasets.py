@@ -260,9 +260,9 @@ def _writing_to(folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        error = error.__cause__ or error  # pooch's own words on it are many
+        reason = getattr(error.__cause__, "strerror", None) or error.strerror or error  # pooch hides it in many words
         raise DatasetError(
-            f"CIFAR-10 can't be stored in {folder} ({error.strerror or error}): free 400 MB there, "
+            f"CIFAR-10 can't be stored in {folder} ({reason}): free 400 MB there, "
             "or set SHATHENET_DATA to a folder that can be written."
         ) from None
 
@@ -280,7 +280,8 @@ def _download(archive: Path) -> None:
         urls={archive.name: CIFAR10_URL},
         retry_if_failed=1,
     )
-    with _writing_to(archive.parent), progress.bar(170_498_071, "CIFAR-10", unit="B", unit_scale=True) as bar:
+    size = 170_498_071  # pooch leaves out, or stumbles over, a bar that has no total to begin with
+    with _writing_to(archive.parent), progress.bar(size, "CIFAR-10", unit="B", unit_scale=True) as bar:
         try:
             fetcher.fetch(archive.name, downloader=pooch.HTTPDownloader(progressbar=bar, timeout=30))
         except requests.RequestException as error:  # an OSError too: caught here, before it is taken for a full disk
