@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.request
 
+import chromium
 import pytest
 
 from shathenet_utils import ROOT
@@ -22,16 +23,18 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+KERNEL = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel"
 
 
 @pytest.fixture(scope="module")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    path = os.environ.get("SHATHENET_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    from playwright import sync_api
+
+    path = chromium.find()
     if not path:
         if os.environ.get("CI"):
-            pytest.fail("No browser was found or could be installed, and CI may not go without one.")
-        pytest.skip("no browser: install Chromium, or set SHATHENET_BROWSER to one")
+            pytest.fail(chromium.NONE)
+        pytest.skip(chromium.NONE)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
@@ -83,7 +86,15 @@ def page(browser, lab):
     page.on("request", lambda request: strangers.append(request.url) if _is_stranger(request.url) else None)
     yield page
     context.close()
+    for session in _ask(lab, "sessions"):  # the next test starts a kernel of its own, which counts from one
+        _ask(lab, f"sessions/{session['id']}", "DELETE")
     assert not strangers
+
+
+def _ask(lab, what, method="GET"):
+    request = urllib.request.Request(f"{lab[0]}/api/{what}?token=secret", method=method)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.loads(answer.read() or "null")
 
 
 def _is_stranger(url: str) -> bool:
@@ -93,21 +104,18 @@ def _is_stranger(url: str) -> bool:
 def open_notebook(page, lab, name):
     page.goto(f"{lab[0]}/lab/tree/notebooks/{name}?token=secret&reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-    # The kernel is ready when the status bar says so; before that "run all" would ask which kernel to use.
-    page.wait_for_function(
-        "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'", timeout=90_000
-    )
+    # Before the kernel is ready "run all" would ask which kernel to use.
+    page.wait_for_function(f"{KERNEL}?.status === 'idle'", timeout=90_000)
 
 
 def run_all(page):
-    page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-all-cells')")  # its answer is endless
     page.wait_for_function(
-        """() => {
-            const kernel = window.jupyterapp.shell.currentWidget.context.sessionContext.session.kernel;
+        f"""() => {{
             const cells = window.jupyterapp.shell.currentWidget.content.model.sharedModel.cells;
             const code = cells.filter(cell => cell.cell_type === 'code' && cell.source.trim());
-            return kernel.status === 'idle' && code.length && code[code.length - 1].execution_count === code.length;
-        }""",
+            return {KERNEL}?.status === 'idle' && code.length && code[code.length - 1].execution_count === code.length;
+        }}""",
         timeout=240_000,
     )
 
