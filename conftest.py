@@ -5,6 +5,7 @@ It stands at the root because it serves both `tests/` and the notebooks, which n
 
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -21,6 +22,8 @@ def pytest_configure(config):
     os.environ["SHATHENET_OFFLINE"] = "1"
     os.environ.setdefault("SHATHENET_LIVE_SECONDS", "3")
     os.environ.pop("SHATHENET_FIGURES", None)
+    # Started in the background of a script, we and our children would ignore Ctrl-C, which some tests press.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure(config):
