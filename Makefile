@@ -22,11 +22,9 @@ set-up:
 	@command -v $(PYTHON) >/dev/null || { echo "error: There is no $(PYTHON) here: install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
 	@$(PYTHON) bootstrap.py
 
-# JupyterLab asks neither for news nor for updates: the book sends nothing anywhere.
 lab: set-up
 	@$(IN_VENV) -m jupyterlab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
-		--LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate \
 		$(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root) \
 		$(if $(filter command,$(findstring command,$(origin PORT))),--ServerApp.port_retries=0)
 

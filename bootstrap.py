@@ -6,6 +6,7 @@ A finished set-up is recognised in a few milliseconds. What goes wrong is one se
 
 import contextlib
 import hashlib
+import json
 import os
 import platform
 import shutil
@@ -16,6 +17,7 @@ import time
 ROOT = os.path.dirname(os.path.abspath(__file__))
 VENV = os.path.join(ROOT, ".venv")
 LOG = os.path.join(VENV, "setup.log")
+QUIET = os.path.join(VENV, "share", "jupyter", "lab", "settings", "overrides.json")
 STAMP = os.path.join(VENV, "set-up-from")
 SUPPORTED = ((3, 11), (3, 12), (3, 13))
 DISK_GB = 4
@@ -41,9 +43,9 @@ def supported_python():
 
 
 def wanted():
-    """What a set-up depends on: the requirements, the package's metadata, and where the book lies."""
+    """What a set-up depends on: the requirements, the package's metadata, this script, and where the book lies."""
     digest = hashlib.sha256(ROOT.encode())
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "pyproject.toml", "bootstrap.py"):
         with open(os.path.join(ROOT, name), "rb") as stream:
             digest.update(stream.read())
     return digest.hexdigest()
@@ -145,6 +147,12 @@ def set_up():
             pip = [os.path.join(VENV, "bin", "python"), "-m", "pip", "install", "--disable-pip-version-check"]
             pip += ["--retries", "2", "--progress-bar", "off", "-r", "requirements.txt", "-e", "."]
             show_progress(kept(run(pip), said, log))
+        os.makedirs(os.path.dirname(QUIET), exist_ok=True)
+        with open(QUIET, "w") as stream:  # JupyterLab then asks nobody for news or updates, nor whether it may
+            json.dump(
+                {"@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}},
+                stream,
+            )
         with open(STAMP + ".part", "w") as stream:
             stream.write(wanted())
         os.replace(STAMP + ".part", STAMP)

@@ -51,7 +51,7 @@ def header(notebook: str, *questions: experiments.Experiment) -> Shown:
         minutes = sum(record["seconds"]["total"] for record in recorded) / 60
         machine = recorded[0]["machine"]
         parts.append(
-            f"{minutes:.0f} to train its {len(recorded)} runs again, as they took on {machine['cores']} cores "
+            f"{minutes:.0f} minutes to train its {len(recorded)} runs again, as they took on {machine['cores']} cores "
             f"of an {machine['processor']}"
         )
     text = "; ".join(parts) + "."

@@ -88,8 +88,9 @@ def pictures(images, titles=None, *, columns: int = 10, rows=None, name: str, al
         axes[0][0].axis("off")
         return Drawing(figure, name, alt)
     lines, (height, width) = -(-len(images) // columns), images[0].shape[:2]
-    high = 0.85 * height / width + (0.04 if titles is None else 0.22)
-    figure, axes = _figure(columns * 0.89 + (0.6 if rows else 0), lines * high, lines, columns)
+    across = 0.85 * max(1, 0.9 * width / height)  # inches; a pair of pictures gets more room than one
+    high = across * height / width + (0.04 if titles is None else 0.22)
+    figure, axes = _figure(columns * (across + 0.04) + (0.6 if rows else 0), lines * high, lines, columns)
     for i, ax in enumerate(axes.flat):
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)
@@ -289,11 +290,12 @@ class LiveCurve:
         ):
             values = history[key]
             ax.plot(range(1, len(values) + 1), values, "o-", color=colour, markersize=4, label=label)
-        ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
+        epochs = len(history["loss"])
+        ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1), xlim=(0.5, max(epochs, 8) + 0.5))
         ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
         _percent_axis(ax.yaxis)
         ax.legend(frameon=False, loc="lower right")
         label, values = "validation", history["validation_accuracy"]
         if not values:  # all pictures are trained on
             label, values = "training", history["accuracy"]
-        return Drawing(figure, "", f"After epoch {len(history['loss'])}: {label} accuracy {values[-1]:.1%}.")
+        return Drawing(figure, "", f"After epoch {epochs}: {label} accuracy {values[-1]:.1%}.")

@@ -2,15 +2,19 @@
 
 import sys
 
-from tqdm import tqdm
+import tqdm
 
 
-def bar(total: int | None, description: str, **arguments) -> tqdm:
-    """A bar with time left: on stdout in a notebook (stderr is drawn as an error there), on stderr in a terminal.
+def bar(total: int | None, description: str, **arguments) -> tqdm.tqdm:
+    """A bar with time left: a widget in a notebook, so that it stays in its place, a line on stderr in a terminal.
 
     total: how many units there are to do, None where nobody knows or an iterable knows. arguments: tqdm's own,
     such as unit or iterable.
     """
-    stream = sys.stdout if "ipykernel" in sys.modules else sys.stderr
-    settings = {"leave": False, "mininterval": 0.5, "dynamic_ncols": True} | arguments
-    return tqdm(total=total, desc=description, file=stream, **settings)
+    settings = {"total": total, "desc": description, "leave": False, "mininterval": 0.5, "dynamic_ncols": True}
+    if "ipykernel" in sys.modules:
+        # A line of text would be left behind, half-way, once a figure is shown below it.
+        from tqdm.notebook import tqdm as widget
+
+        return widget(**settings | arguments)
+    return tqdm.tqdm(**settings | arguments)

@@ -77,16 +77,18 @@ def _merged(outputs):
 
 
 def _committed_output(output, count: int):
+    if output.get("name") == "stderr":
+        raise RerunError(f"a cell warns, which a page must not: {output.text.strip()}")
     if output.output_type == "stream":
         lines = output.text.split("\n")  # what a terminal would show: a bar draws over itself and leaves nothing
         output.text = "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in lines)
-        return output if output.name == "stdout" and output.text.strip() else None
+        return output if output.text.strip() else None
     if output.output_type == "execute_result":
         output.execution_count = count
     if "data" in output:
-        output.data.pop(_WIDGET, None)
+        widget = output.data.pop(_WIDGET, None)
         output.metadata.pop(_WIDGET, None)
-        return output if output.data else None
+        return output if widget is None or "text/html" in output.data else None  # a bar has nothing else to show
     return output
 
 
@@ -114,7 +116,10 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
         os.environ |= {name: value for name, value in kept.items() if value is not None}
         for name in (name for name, value in kept.items() if value is None):
             os.environ.pop(name, None)
-    text = nbformat.writes(committed_form(notebook)) + "\n"
+    try:
+        text = nbformat.writes(committed_form(notebook)) + "\n"
+    except RerunError as error:
+        raise RerunError(f"{path.name} was not stored: {error}") from None
     if text != before:
         with records.writing_to(path), records.written_whole(path) as temporary:
             temporary.write_text(text, encoding="utf-8")

@@ -132,7 +132,8 @@ def test_a_notebook_runs_from_top_to_bottom(page, lab, name):
     run_all(page)
     outputs = [output for cell in cells_of(page) for output in cell.get("outputs", [])]
     assert outputs
-    assert not [output for output in outputs if output["output_type"] == "error"]
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert "jupyter news" not in page.inner_text("body").lower()
 
 
 def test_a_guess_is_made_by_keyboard_and_kept(page, lab):

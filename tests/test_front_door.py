@@ -201,7 +201,7 @@ def test_a_set_up_is_done_again_when_what_it_came_from_changes(book, monkeypatch
     (book / ".venv" / "bin" / "python").symlink_to(sys.executable)
     (book / ".venv" / "set-up-from").write_text(bootstrap.wanted())
     assert bootstrap.is_ready()
-    for name in ("requirements.txt", "pyproject.toml"):
+    for name in ("requirements.txt", "pyproject.toml", "bootstrap.py"):
         before = (book / name).read_text()
         (book / name).write_text(before + "\n")
         assert not bootstrap.is_ready()

@@ -85,7 +85,7 @@ def test_only_the_listed_cells_are_not_compared_and_they_are_few(path):
 def test_cells_are_short_and_introduced(path):
     notebook = read(path)
     assert statistics.median(len(cell.source.splitlines()) for cell in code_cells(path)) <= 7
-    assert max(len(line) for cell in code_cells(path) for line in cell.source.splitlines()) <= 120
+    assert max(len(line) for cell in code_cells(path) for line in cell.source.splitlines()) <= 104
     assert notebook.cells[0].cell_type == "markdown"
 
 

@@ -111,9 +111,17 @@ def test_what_is_printed_is_stored_as_a_terminal_shows_it(given, text):
     assert [output.text for output in stored(*given)] == [text]
 
 
-@pytest.mark.parametrize("given", [stream("\r 10%\r      \r"), stream("a warning\n", "stderr"), stream("\n")])
-def test_bars_and_warnings_leave_nothing(given):
+@pytest.mark.parametrize("given", [stream("\r 10%\r      \r"), stream("\n")])
+def test_bars_leave_nothing(given):
     assert stored(given) == []
+
+
+def test_a_page_that_warns_stays_as_it_was(tmp_path):
+    path = a_page(tmp_path, "import warnings\nwarnings.warn('look here')")
+    before = path.read_bytes()
+    with pytest.raises(rerun.RerunError, match="99_a_page.ipynb was not stored: a cell warns.*look here"):
+        rerun.rerun(path, tmp_path)
+    assert path.read_bytes() == before
 
 
 def test_of_a_widget_its_words_are_stored():
@@ -121,4 +129,5 @@ def test_of_a_widget_its_words_are_stored():
     kept = stored(new_output("display_data", data=data, metadata={WIDGET: {}}))
     assert json.dumps(kept).count("widget") == 0
     assert kept[0].data == {"text/html": "<p>A question</p>", "text/plain": "A question"}
-    assert stored(new_output("display_data", data={WIDGET: {"model_id": "1"}})) == []
+    bar = {WIDGET: {"model_id": "1"}, "text/plain": "10%|#   | 1/9"}
+    assert stored(new_output("display_data", data=bar)) == []
