@@ -105,7 +105,7 @@ def main(arguments: list[str] | None = None) -> None:
     table.add_argument("name", nargs="?")
     table.set_defaults(do=_table)
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
-    commands.add_parser("facts", help="count the facts about CIFAR-10 anew (four minutes)").set_defaults(do=_facts)
+    commands.add_parser("facts", help="count the facts about CIFAR-10 anew (two minutes)").set_defaults(do=_facts)
     rerun = commands.add_parser("rerun", help="execute the notebooks in place; store outputs and figures")
     rerun.add_argument("names", nargs="*", metavar="NOTEBOOK", help="for example 01; all where none is named")
     rerun.set_defaults(do=_rerun)

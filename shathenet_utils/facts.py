@@ -31,17 +31,21 @@ def nearest_class_mean(images, labels, others) -> np.ndarray:
 
 
 def nearest_neighbours(images, others, count: int) -> np.ndarray:
-    """For each of `others`, the indices of its `count` nearest `images` (Euclidean, in pixel space), nearest first."""
-    rows = images.reshape(len(images), -1).astype(np.float32)
+    """For each of `others`, the indices of its `count` nearest `images` (Euclidean, in pixel space), nearest first.
+
+    images, others: uint8 (n, height, width, channels), at most 65,536 images. Of two at the same distance the one that
+    comes first is the nearer. All numbers are whole and below 2⁵³, so that float64 gives the same on every machine.
+    """
+    rows = images.reshape(len(images), -1).astype(np.float64)
     squares = (rows**2).sum(axis=1)
     nearest = []
     for start in progress.bar(None, "nearest neighbours", iterable=range(0, len(others), 500)):
-        batch = others[start : start + 500].reshape(-1, rows.shape[1]).astype(np.float32)
-        distances = squares - 2 * batch @ rows.T
-        found = np.argpartition(distances, count, axis=1)[:, :count]
-        order = np.take_along_axis(distances, found, axis=1).argsort(axis=1, kind="stable")
-        nearest.append(np.take_along_axis(found, order, axis=1))
-    return np.concatenate(nearest)
+        batch = others[start : start + 500].reshape(-1, rows.shape[1]).astype(np.float64)
+        distances = (batch**2).sum(axis=1, keepdims=True) + squares - 2 * batch @ rows.T
+        keys = distances * 65_536 + np.arange(len(images))
+        keys.partition(count - 1, axis=1)
+        nearest.append(np.sort(keys[:, :count], axis=1) % 65_536)
+    return np.concatenate(nearest).astype(np.int64)
 
 
 def vote(neighbours: np.ndarray, labels: np.ndarray) -> np.ndarray:

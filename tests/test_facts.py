@@ -23,6 +23,12 @@ def test_nearest_class_mean_by_hand():
     assert facts.nearest_class_mean(pictures, labels, others).tolist() == expected
 
 
+def test_of_two_neighbours_at_the_same_distance_the_first_is_the_nearer():
+    black, white = np.zeros((1, 32, 32, 3), np.uint8), np.full((1, 32, 32, 3), 255, np.uint8)
+    images = np.concatenate([white, black, white, black, white])
+    assert facts.nearest_neighbours(images, black, 5).tolist() == [[1, 3, 0, 2, 4]]
+
+
 def test_nearest_neighbours_by_hand(monkeypatch):
     expected = [np.argsort([distances(other, picture) for picture in pictures])[:7] for other in others]
     np.testing.assert_array_equal(facts.nearest_neighbours(pictures, others, 7), expected)

@@ -348,3 +348,14 @@ def test_a_fresh_clone_sets_itself_up(tmp_path):
     assert listed.stdout.startswith("Every declared run has its record")
     status = subprocess.run(["git", "status", "--porcelain"], cwd=tmp_path / "clone", capture_output=True, text=True)
     assert status.stdout == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", ["x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin"])
+@pytest.mark.parametrize("version", ["{}.{}".format(*version) for version in bootstrap.SUPPORTED])
+def test_every_pinned_package_has_a_wheel_for_every_system(tmp_path, system, version):
+    command = [sys.executable, "-m", "uv", "pip", "compile", "requirements.txt", "--quiet", "--only-binary", ":all:"]
+    command += ["--python-version", version, "--python-platform", system, "--output-file", tmp_path / "resolved.txt"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert found.returncode == 0, found.stderr
+    assert "tensorflow==2.21" in (tmp_path / "resolved.txt").read_text()
