@@ -6,6 +6,7 @@ Browsing what is recorded opens without TensorFlow; the network wing is imported
 import dataclasses
 import datetime
 import html
+import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -272,6 +273,10 @@ def train(
         "parameters": model.count_params(),
         "macs": models.macs(model),
     }
+    checkpoint = records.checkpoint_path(path.relative_to(folder), data.name, budget) if seconds is None else None
+    keeps_snapshots = first and variant.name in experiment.keep_snapshots
+    identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
+    identity |= {"split": data.split, "epochs": recipe.epochs, "seed": seed, "snapshots": keeps_snapshots}
     trained = training.fit(
         model,
         data,
@@ -279,7 +284,9 @@ def train(
         seed=seed,
         seconds=seconds,
         on_epoch=on_epoch,
-        snapshots=first and variant.name in experiment.keep_snapshots,
+        checkpoint=checkpoint,
+        identity=json.dumps(identity, sort_keys=True),
+        snapshots=keeps_snapshots,
         description=f"{experiment.name} {variant.name} seed {seed}",
     )
     if trained.status == "interrupted":
@@ -329,6 +336,8 @@ def train(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     records.save(result, path)
+    if checkpoint:
+        checkpoint.unlink(missing_ok=True)
     return result
 
 

@@ -43,6 +43,11 @@ def runs_folder(dataset: str, budget: str) -> Path:
     return output_folder() / "data" / "runs" / dataset / budget
 
 
+def checkpoint_path(run: Path, dataset: str, budget: str) -> Path:
+    """Where a run that is not finished keeps its state; run: "<experiment>/<variant>/seed<k>.json"."""
+    return output_folder() / "data" / "runs" / "unfinished" / dataset / budget / run.with_suffix(".npz")
+
+
 @contextlib.contextmanager
 def written_whole(path: Path):
     """A temporary path to write to; it takes `path`'s place when the block ends well, else nothing is left."""

@@ -6,13 +6,16 @@ memory: no tf.data iterator, whose teardown can cost more than an epoch. Every r
 """
 
 import dataclasses
+import json
 import math
 import time
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import progress
+from shathenet_utils import progress, records
 from shathenet_utils.blocks import fold_upsampling, keras, ops, tf
 from shathenet_utils.datasets import Dataset
 from shathenet_utils.recipes import Recipe
@@ -159,6 +162,42 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
 
 
+def save_checkpoint(path: Path, identity: str, model, optimizer, history: dict, kept: list) -> None:
+    """Write all that a run needs to go on after this epoch, whole or not at all. Raises RecordError where it can't."""
+    arrays = {"identity": np.array(identity), "history": np.array(json.dumps(history))}
+    arrays |= {f"variable{i}": variable.numpy() for i, variable in enumerate(_state(model, optimizer))}
+    # By number, not by name: Keras counts the names of layers on when the same network is built a second time.
+    arrays |= {f"epoch{e}_{i}": array for e, weights in enumerate(kept) for i, array in enumerate(weights.values())}
+    with records.writing_to(path), records.written_whole(path) as temporary, temporary.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **arrays)
+
+
+def load_checkpoint(path: Path, identity: str, model, optimizer) -> tuple[dict, list] | None:
+    """Put back what `save_checkpoint` kept of this run: (history, snapshots); None, and nothing changed, where the file
+    is missing, damaged or another run's."""
+    variables = _state(model, optimizer)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if archive["identity"].item() != identity:
+                return None
+            history = json.loads(archive["history"].item())
+            arrays = [archive[f"variable{i}"] for i in range(len(variables))]
+            epochs = range(sum(name.startswith("epoch") for name in archive.files) // len(model.weights))
+            kept = [{weight.path: archive[f"epoch{e}_{i}"] for i, weight in enumerate(model.weights)} for e in epochs]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    if any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, variables, strict=True)):
+        return None
+    for array, variable in zip(arrays, variables, strict=True):
+        variable.assign(array)
+    return history, kept
+
+
+def _state(model, optimizer) -> list:
+    """Every variable that an epoch may change: weights, the states of random layers, the optimizer's."""
+    return [*model.variables, *optimizer.variables]
+
+
 def fit(
     model,
     data: Dataset,
@@ -169,15 +208,18 @@ def fit(
     on_epoch: Callable[[dict], None] | None = None,
     snapshots: bool = False,
     description: str | None = None,
+    checkpoint: Path | None = None,
+    identity: str = "",
 ) -> Training:
     """Train `model` in place on `data`'s training images, as `recipe` says.
 
     seed: of the order of images; the weights' own start was drawn when the model was built (see `set_seed`).
     seconds: stop after about so long; the epoch begun then counts as one. on_epoch: is called with the
-    history after each epoch. snapshots: keep all weights of every epoch.
+    history after each epoch. snapshots: keep all weights of every epoch. checkpoint: a file that each epoch rewrites,
+    and from which a run of the same `identity` goes on, bit for bit as if it had never stopped; the caller deletes it.
 
     Ctrl-C stops it safely: the model keeps the weights it has, and `status` says "interrupted".
-    Raises ValueError for images or labels that the model can't take.
+    Raises ValueError for images or labels that the model can't take, RecordError where a checkpoint can't be written.
     """
     classes = model.output_shape[-1]
     if len(data.train_labels) == 0:
@@ -188,17 +230,22 @@ def fit(
     check_labels(data.validation_labels, classes)
     count = len(images)
     steps_an_epoch = math.ceil(count / recipe.batch_size)
-    take_steps = _epoch_function(model, _OPTIMIZERS[recipe.optimizer](recipe.learning_rate))
+    optimizer = _OPTIMIZERS[recipe.optimizer](recipe.learning_rate)
+    take_steps = _epoch_function(model, optimizer)
     predict_fast = predictor(model)
 
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
     history = {name: [] for name in names}
     kept = [weights_of(model)] if snapshots else []
+    if checkpoint and (found := load_checkpoint(checkpoint, identity, model, optimizer)):
+        history, kept = found
+    first = len(history["loss"])
     status = "finished"
     begun = time.perf_counter()
-    with progress.bar(recipe.epochs * steps_an_epoch, description or model.name, unit="step") as bar:
+    steps = recipe.epochs * steps_an_epoch
+    with progress.bar(steps, description or model.name, unit="step", initial=first * steps_an_epoch) as bar:
         try:
-            for epoch in range(recipe.epochs):
+            for epoch in range(first, recipe.epochs):
                 epoch_begun = time.perf_counter()
                 order = epoch_order(seed, epoch, count)
                 whole = count // recipe.batch_size * recipe.batch_size
@@ -235,6 +282,8 @@ def fit(
                 history["seconds"].append(round(time.perf_counter() - epoch_begun, 3))
                 if snapshots:
                     kept.append(weights_of(model))
+                if checkpoint:
+                    save_checkpoint(checkpoint, identity, model, optimizer, history, kept)
                 if on_epoch:
                     on_epoch(history)
                 if status == "out of time":
@@ -242,8 +291,6 @@ def fit(
         except KeyboardInterrupt:
             status = "interrupted"
     if status == "interrupted":
-        print(
-            f"Stopped after {len(history['loss'])} of {recipe.epochs} epochs; nothing was written. "
-            "Run the cell again to start anew."
-        )
+        onward = "go on from there" if checkpoint and history["loss"] else "begin anew"
+        print(f"Stopped after {len(history['loss'])} of {recipe.epochs} epochs; the same call will {onward}.")
     return Training(status, history, kept)

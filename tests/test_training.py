@@ -295,9 +295,123 @@ def test_ctrl_c_keeps_the_weights_and_says_so(data, capsys):
 
     fitted = training.fit(model, data, Recipe(epochs=5), on_epoch=stop, snapshots=True)
     assert (fitted.status, fitted.epochs, seen) == ("interrupted", 2, [1, 2])
-    assert "Stopped after 2 of 5 epochs; nothing was written." in capsys.readouterr().out
+    assert "Stopped after 2 of 5 epochs; the same call will begin anew." in capsys.readouterr().out
     for path, array in training.weights_of(model).items():
         np.testing.assert_array_equal(array, fitted.snapshots[-1][path])
+
+
+def with_random_layers():
+    """A network whose dropout draws from a state of its own, and whose batch norm has statistics to keep."""
+    pictures = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, 4)(models.PixelScaling()(pictures))
+    x = layers.Dropout(0.5)(layers.ReLU()(layers.BatchNormalization()(x)))
+    return keras.Model(pictures, layers.Dense(10)(layers.Flatten()(x)))
+
+
+def stop_after(epochs):
+    def stop(history):
+        if len(history["loss"]) == epochs:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def fit_with_checkpoint(data, path, identity="a run", **arguments):
+    training.set_seed(7)
+    model = with_random_layers()
+    fitted = training.fit(
+        model, data, Recipe(epochs=4), seed=7, snapshots=True, checkpoint=path, identity=identity, **arguments
+    )
+    return training.weights_of(model), fitted
+
+
+def assert_same_run(one, other):
+    (weights, fitted), (other_weights, other_fitted) = one, other
+    assert fitted.status == other_fitted.status == "finished"
+    for name in fitted.history.keys() - {"seconds"}:
+        assert fitted.history[name] == other_fitted.history[name], name
+    assert len(fitted.snapshots) == len(other_fitted.snapshots) == 5
+    for kept, others in zip([weights, *fitted.snapshots], [other_weights, *other_fitted.snapshots], strict=True):
+        # Keras counts names on within a process: the order of weights is what two models share.
+        for array, expected in zip(kept.values(), others.values(), strict=True):
+            np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("stops", [(1,), (2,), (3,), (1, 2, 3)], ids=str)
+def test_a_stopped_run_goes_on_bit_for_bit_as_if_it_had_not(data, tmp_path, capsys, stops):
+    whole = fit_with_checkpoint(data, tmp_path / "whole.npz")
+    for epochs in stops:
+        _, stopped = fit_with_checkpoint(data, tmp_path / "stopped.npz", on_epoch=stop_after(epochs))
+        assert (stopped.status, stopped.epochs) == ("interrupted", epochs)
+        assert f"Stopped after {epochs} of 4 epochs; the same call will go on from there." in capsys.readouterr().out
+    seen = []
+
+    def see(history):
+        seen.append(len(history["loss"]))
+
+    resumed = fit_with_checkpoint(data, tmp_path / "stopped.npz", on_epoch=see)
+    assert seen == list(range(stops[-1] + 1, 5))
+    assert_same_run(whole, resumed)
+
+
+@pytest.mark.parametrize("damage", ["another run", "cut in half", "empty", "text", "pickled", "lacking"])
+def test_from_a_checkpoint_that_is_not_its_own_a_run_begins_anew(data, tmp_path, damage):
+    whole = fit_with_checkpoint(data, tmp_path / "whole.npz")
+    path = tmp_path / "stopped.npz"
+    fit_with_checkpoint(data, path, on_epoch=stop_after(2), identity="another" if damage == "another run" else "a run")
+    content = path.read_bytes()
+    if damage == "pickled":
+        np.savez(path, identity=np.array(["a run", None], object))
+    elif damage == "lacking":
+        np.savez(path, identity=np.array("a run"), history=np.array("{}"), variable0=np.zeros(3))
+    else:
+        cut = {"cut in half": content[: len(content) // 2], "empty": b"", "text": b"hello"}.get(damage, content)
+        path.write_bytes(cut)
+    seen = []
+    again = fit_with_checkpoint(data, path, on_epoch=lambda history: seen.append(len(history["loss"])))
+    assert seen == [1, 2, 3, 4]
+    assert_same_run(whole, again)
+
+
+KILLED = """
+import sys
+sys.path.insert(0, "tests")
+from helpers import tiny_dataset
+from shathenet_utils import experiments, models
+from shathenet_utils.recipes import Recipe
+
+def my_network():
+    return models.v1_0()
+
+say = lambda history: print("epoch", len(history["loss"]), flush=True)
+runs = experiments.own(my_network, Recipe(epochs=12), seeds=[0]).run(data=tiny_dataset(), on_epoch=say)
+record = runs.recorded["my_network"][0]
+del record["history"]["seconds"]
+print(record["history"], record["test_predictions"])
+"""
+
+
+def test_a_killed_process_goes_on_from_its_last_epoch_to_the_same_record(tmp_path):
+    def start(folder):
+        environment = {name: value for name, value in os.environ.items() if name != "SHATHENET_LIVE_SECONDS"}
+        environment["SHATHENET_OUTPUT"] = str(tmp_path / folder)
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
+            env=environment,
+        )  # fmt: skip
+
+    with start("whole") as run:
+        whole = run.communicate(timeout=120)[0].splitlines()
+    with start("killed") as run:
+        while run.stdout.readline() != "epoch 5\n":
+            assert run.poll() is None
+        run.kill()
+    with start("killed") as run:
+        resumed = run.communicate(timeout=120)[0].splitlines()
+    assert resumed[0] in ("epoch 6", "epoch 7", "epoch 8")  # the kill came after one of these began
+    assert resumed[-1] == whole[-1]
+    left = [path.name for path in (tmp_path / "killed").rglob("*") if path.is_file()]
+    assert left == ["seed0.json"]
 
 
 INTERRUPTED = """
@@ -316,7 +430,7 @@ print(runs.recorded)
 """
 
 
-def test_a_real_ctrl_c_ends_politely_and_writes_nothing(tmp_path):
+def test_a_real_ctrl_c_ends_politely_and_writes_no_record(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "SHATHENET_LIVE_SECONDS"}
     environment["SHATHENET_OUTPUT"] = str(tmp_path)
     command = [sys.executable, "-c", INTERRUPTED]
@@ -328,9 +442,9 @@ def test_a_real_ctrl_c_ends_politely_and_writes_nothing(tmp_path):
         printed, complained = run.communicate(timeout=60)
     assert run.returncode == 0, complained
     assert "Traceback" not in complained
-    assert re.search(r"Stopped after \d+ of 100000 epochs; nothing was written\.", printed)
+    assert re.search(r"Stopped after \d+ of 100000 epochs; the same call will go on from there\.", printed)
     assert printed.endswith("{}\n")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["seed0.npz"]  # to go on from
 
 
 def test_progress_shows_accuracy_and_time_left(data, monkeypatch, capsys):
