@@ -12,7 +12,7 @@ help:
 	@echo "make test       lint, unit tests, every notebook, the browser: what a change should pass"
 	@echo "make test-all   the same and what takes longer"
 	@echo "make rerun      execute every notebook in place and store its outputs and figures"
-	@echo "make train      train what is declared and not yet recorded (NAME=v1_0, OPTIONS='--seeds 0')"
+	@echo "make train      train runs of your own (NAME=v1_0, OPTIONS='--variant adam_1e-3 --seeds 0')"
 	@echo "make table      write the README's record table from the records"
 	@echo "make check      hold the records against their declarations"
 	@echo "make facts      count the facts about CIFAR-10 anew"
@@ -45,6 +45,7 @@ rerun table check facts: set-up
 	@$(IN_VENV) -m shathenet_utils $@
 
 train: set-up
+	@test -n "$(NAME)" || { echo "error: Say which experiment, for example: make train NAME=v1_0." >&2; exit 1; }
 	@$(IN_VENV) -m shathenet_utils train $(NAME) $(OPTIONS)
 
 requirements: set-up

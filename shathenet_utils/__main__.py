@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and do what it says; what goes wrong is one sentence on stderr and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m shathenet_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser("train", help="train an experiment's runs that are not there yet")
+    train = commands.add_parser("train", help="train runs of your own that are not there yet")
     train.add_argument("name")
     train.add_argument("--variant", action="append", help="only this variant; may be given more than once")
     train.add_argument("--seeds", type=_seeds, help="for example 0-4 (default: the experiment's)")

@@ -369,7 +369,7 @@ def toy_shapes(train: int = 8000, validation: int = 1000, test: int = 1000, seed
         class_names=tuple(f"{texture} {shape}" for shape in TOY_SHAPES for texture in TOY_TEXTURES),
         fingerprint=digest.hexdigest()[:16],
         split={**parts, "seed": seed},
-        provenance="Toy shapes, drawn by shathenet_utils.datasets.toy_shapes(); made here; CC BY 4.0",
+        provenance="Toy shapes, drawn by shathenet_utils.datasets.toy_shapes(); made here; MIT, as the code",
     )
 
 

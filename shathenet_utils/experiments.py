@@ -127,9 +127,11 @@ class Experiment:
             for seed in chosen_seeds:
                 found = None if retrain else _load_own(self, variant, seed, folder, data)
                 if found is None and (retrain or not declared) and not stopped:
-                    found = train(
-                        self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds()
-                    )
+                    limit = _live_seconds()
+                    try:
+                        found = train(self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=limit)
+                    except KeyboardInterrupt:  # before the first step or after the last
+                        print("Stopped; the same call will go on from the last whole epoch.")
                     stopped = found is None  # Ctrl-C: no other run is begun
                 if found is not None:
                     own.setdefault(variant.name, []).append(found)
@@ -156,7 +158,7 @@ def _load(experiment: Experiment, variant: Variant, seed: int, folder: Path) -> 
     if record["config_hash"] != variant.config_hash():
         raise records.RecordError(
             f"{path} is of another declaration than {experiment.name} {variant.name} has now: train it again "
-            f"with `python -m shathenet_utils train {experiment.name}`."
+            f"with `python -m shathenet_utils train {experiment.name} --record`."
         )
     return record
 
@@ -352,18 +354,20 @@ def _weights_path(path: Path, folder: Path, suffix: str) -> Path:
 
 
 def _keep_weights(model, data, path: Path, folder: Path) -> dict:
-    """Store the final weights, in float16 where both accuracies then agree to a tenth of a percent."""
+    """Store the final weights, in float16 where the accuracy then agrees to a tenth of a percent: on the validation
+    pictures, or the first training pictures where there are none; the test set is not asked."""
     from shathenet_utils import training
 
-    def accuracies():
-        predict = training.predictor(model)
-        parts = ((data.validation_images, data.validation_labels), (data.test_images, data.test_labels))
-        return [round(training.accuracy(predict(images), labels), 3) for images, labels in parts if len(labels)]
+    part = "validation" if len(data.validation_labels) else "train"
+    images, labels = getattr(data, f"{part}_images")[:5000], getattr(data, f"{part}_labels")[:5000]
 
-    full, before = training.weights_of(model), accuracies()
+    def accuracy():
+        return round(training.accuracy(training.predict(model, images), labels), 3)
+
+    full, before = training.weights_of(model), accuracy()
     half = {name: array.astype(np.float16) for name, array in full.items()}
     training.set_weights(model, half)
-    agree = accuracies() == before
+    agree = accuracy() == before
     training.set_weights(model, full)
     return records.save_arrays(_weights_path(path, folder, ".npz"), half if agree else full)
 

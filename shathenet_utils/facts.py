@@ -12,7 +12,7 @@ from shathenet_utils import datasets, progress, records
 PATH = records.RECORDS / "facts" / "cifar10.json"
 NEIGHBOURS = (1, 3, 5, 7, 9, 11, 15, 21)
 CORRELATIONS = (0.80, 0.85, 0.90, 0.95, 0.99)
-NEAR_DUPLICATE = 0.95  # looked at, every pair above it is one picture twice; below 0.90 few are
+NEAR_DUPLICATE = 0.95  # looked at, nearly all pairs above it are one picture twice; below 0.90 few are
 LISTED = 0.90
 
 

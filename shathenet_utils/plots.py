@@ -191,7 +191,7 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
     for label, value in published:
         ax.axvline(value, color=PALETTE[3], linestyle=":", linewidth=1.5)
         ax.annotate(
-            label, (value, len(variants) - 0.55), (3, 0), textcoords="offset points",
+            f"{label}: {value:.0%}", (value, len(variants) - 0.55), (3, 0), textcoords="offset points",
             color=PALETTE[3], ha="left", va="bottom", fontsize=9, annotation_clip=False,
         )  # fmt: skip
         words.append(f"{label} {value:.0%}")
@@ -239,7 +239,7 @@ def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int 
                 ax.imshow(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-9), interpolation="nearest")
         axes[top][0].set_title(title, fontsize=10, loc="left")
         top += rows[title]
-    return Drawing(figure, name, alt)
+    return Drawing(figure, name, " ".join(alt.split()))
 
 
 def paired_differences(runs: records.Runs, baseline: str, *, key: str = "test_accuracy", name: str) -> Drawing:

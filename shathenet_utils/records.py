@@ -120,7 +120,10 @@ def load(path: Path) -> dict:
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError:
-        raise RecordError(f"There is no record {path}: train it with `python -m shathenet_utils train`.") from None
+        raise RecordError(
+            f"There is no record {path}: restore it with `git checkout`, or train it with "
+            f"`python -m shathenet_utils train {path.parent.parent.name} --record`."
+        ) from None
     except (OSError, ValueError) as error:
         raise RecordError(
             f"The record {path} can't be read ({type(error).__name__}): restore it with `git checkout`, "

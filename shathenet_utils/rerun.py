@@ -4,6 +4,7 @@ The committed form: outputs of one run from top to bottom, no timings, no widget
 they were. What the reader guessed or trained does not enter: a rerun sees an empty output folder.
 """
 
+import contextlib
 import os
 import tempfile
 import time
@@ -18,17 +19,17 @@ from shathenet_utils import ROOT, datasets, progress, records
 NOTEBOOKS = ROOT / "notebooks"
 LANGUAGE = {"name": "python"}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-_HERE = {"cifar10": datasets.cifar10_is_here}
+_LOAD = {"cifar10": lambda: datasets.cifar10(download=False)}
 
 
 class RerunError(RuntimeError):
     """A notebook could not be executed, or its data is not here; one sentence says which and why."""
 
 
-def missing_data(notebook) -> list[str]:
-    """The datasets that a notebook declares (`metadata.shathenet.data`) and that are not on this disk."""
-    declared = notebook.metadata.get("shathenet", {}).get("data", [])
-    return [name for name in declared if not _HERE[name]()]
+def check_data(notebook) -> None:
+    """Load what a notebook declares (`metadata.shathenet.data`). Raises DatasetError where it is missing or damaged."""
+    for name in notebook.metadata.get("shathenet", {}).get("data", []):
+        _LOAD[name]()
 
 
 def execute(notebook, folder: Path):
@@ -98,32 +99,42 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
     Raises RerunError where a cell fails or the declared data is absent; the file then stays as it was.
     """
     notebook = nbformat.read(path, as_version=4)
-    if missing := missing_data(notebook):
-        raise RerunError(
-            f"{path.name} was not run again: it shows {', '.join(missing)}, which is not in {datasets.data_folder()}; "
-            "set SHATHENET_DATA to the folder that holds it."
-        )
+    try:
+        check_data(notebook)
+    except datasets.DatasetError as error:
+        raise RerunError(f"{path.name} was not run again, for want of its data. {error}") from None
     before = path.read_text(encoding="utf-8")
-    kept = {name: os.environ.get(name) for name in ("SHATHENET_OUTPUT", "SHATHENET_FIGURES", "SHATHENET_LIVE_SECONDS")}
-    try:
-        with tempfile.TemporaryDirectory(prefix="shathenet-rerun-") as output:
-            os.environ |= {"SHATHENET_OUTPUT": output, "SHATHENET_FIGURES": str(figures)}
-            os.environ.pop("SHATHENET_LIVE_SECONDS", None)
-            execute(notebook, path.parent)
-    except CellExecutionError as error:
-        raise RerunError(f"{path.name} was not stored: a cell failed with {error.ename}: {error.evalue}") from None
-    finally:
-        os.environ |= {name: value for name, value in kept.items() if value is not None}
-        for name in (name for name, value in kept.items() if value is None):
-            os.environ.pop(name, None)
-    try:
-        text = nbformat.writes(committed_form(notebook)) + "\n"
-    except RerunError as error:
-        raise RerunError(f"{path.name} was not stored: {error}") from None
-    if text != before:
-        with records.writing_to(path), records.written_whole(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    with tempfile.TemporaryDirectory(prefix="shathenet-rerun-") as output:
+        drawn = Path(output, "figures")
+        try:
+            with _environment(SHATHENET_OUTPUT=output, SHATHENET_FIGURES=str(drawn), SHATHENET_LIVE_SECONDS=None):
+                execute(notebook, path.parent)
+            text = nbformat.writes(committed_form(notebook)) + "\n"
+        except CellExecutionError as error:
+            raise RerunError(f"{path.name} was not stored: a cell failed with {error.ename}: {error.evalue}") from None
+        except RerunError as error:
+            raise RerunError(f"{path.name} was not stored: {error}") from None
+        if text != before:
+            with records.writing_to(path), records.written_whole(path) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        for figure in drawn.glob("*.png"):
+            with records.writing_to(figures), records.written_whole(figures / figure.name) as temporary:
+                temporary.write_bytes(figure.read_bytes())
     return text != before
+
+
+@contextlib.contextmanager
+def _environment(**changes):
+    """Environment variables as they are to be (None: not set) for a while."""
+    kept = {name: os.environ.pop(name, None) for name in changes}
+    os.environ.update({name: value for name, value in changes.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def rerun_all(names=()) -> None:

@@ -154,13 +154,13 @@ def test_a_table_of_facts_escapes_and_reads_as_text():
 
 
 def test_a_header_counts_minutes_from_words_and_from_records():
-    assert words(lesson.header("00")).endswith("minutes to read; under a minute to run from the records.")
+    assert words(lesson.header("00")).endswith("minutes to read; a minute or less to run from the records.")
     runs = made_up_runs()
     for found in runs.recorded.values():
         for record in found:
             record |= {"machine": {"cores": 2, "processor": "AMD <EPYC>"}, "seconds": {"total": 600.0}}
     shown = lesson.header("00", types.SimpleNamespace(run=lambda: runs))
-    assert "60 minutes to train its 6 runs again, as they took on 2 cores of an AMD <EPYC>." in words(shown)
+    assert "60 minutes to train its 6 runs again, as fast as they went on 2 cores of an AMD <EPYC>." in words(shown)
     assert "AMD &lt;EPYC&gt;" in markup(shown)
 
 

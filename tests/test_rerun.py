@@ -76,7 +76,7 @@ def test_a_page_whose_data_is_absent_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("SHATHENET_DATA", str(tmp_path / "nothing"))
     path = a_page(tmp_path, "print(1)", data=["cifar10"])
     before = path.read_bytes()
-    with pytest.raises(rerun.RerunError, match="it shows cifar10, which is not in .*nothing; set SHATHENET_DATA"):
+    with pytest.raises(rerun.RerunError, match="not run again, for want of its data. CIFAR-10 is not in .*nothing"):
         rerun.rerun(path, tmp_path)
     assert path.read_bytes() == before
 
