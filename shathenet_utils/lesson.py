@@ -45,7 +45,7 @@ def header(notebook: str, *questions: experiments.Experiment) -> Shown:
     path = next((ROOT / "notebooks").glob(f"{notebook}_*.ipynb"))
     cells = nbformat.read(path, as_version=4).cells
     words = sum(len(cell.source.split()) for cell in cells)
-    parts = [f"{max(1, round(words / WORDS_A_MINUTE))} minutes to read", "a minute or less to run from the records"]
+    parts = [f"{max(1, round(words / WORDS_A_MINUTE))} minutes to read", "a minute or so to run from the records"]
     for question in questions:
         variants = question.run().recorded.values()
         recorded = [record for found in variants for record in found]

@@ -1033,7 +1033,7 @@ def test_drawn_shapes_are_a_balanced_dataset(toys):
         assert np.bincount(labels).tolist() == [size // 10] * 10
     assert toys.split == {"train": 8000, "validation": 1000, "test": 1000, "seed": 0}
     assert toys.name == "toy_shapes"
-    assert "CC BY 4.0" in toys.provenance
+    assert "MIT" in toys.provenance
 
 
 def test_no_picture_is_drawn_twice(toys):

@@ -154,7 +154,7 @@ def test_a_table_of_facts_escapes_and_reads_as_text():
 
 
 def test_a_header_counts_minutes_from_words_and_from_records():
-    assert words(lesson.header("00")).endswith("minutes to read; a minute or less to run from the records.")
+    assert words(lesson.header("00")).endswith("minutes to read; a minute or so to run from the records.")
     runs = made_up_runs()
     for found in runs.recorded.values():
         for record in found:

@@ -86,7 +86,10 @@ def test_a_record_of_other_bytes_than_text_is_refused(tmp_path):
 
 
 def test_a_missing_record_says_how_to_train_it(tmp_path):
-    with pytest.raises(records.RecordError, match=r"no record .*seed7\.json: train it with `python -m shathenet_utils"):
+    with pytest.raises(
+        records.RecordError,
+        match=r"no record .*seed7\.json: restore it with .git checkout., or train it with `python -m shathenet_utils",
+    ):
         records.load(tmp_path / "seed7.json")
 
 
