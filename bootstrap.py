@@ -52,7 +52,7 @@ def wanted():
 
 
 def is_ready():
-    """Whether `.venv` was set up from what lies here now, and its Python still answers."""
+    """Whether `.venv` was set up from what lies here now, and its Python is still there."""
     try:
         with open(STAMP) as stream:
             return stream.read() == wanted() and os.access(os.path.join(VENV, "bin", "python"), os.X_OK)
