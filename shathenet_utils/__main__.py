@@ -22,30 +22,43 @@ def _seeds(text: str) -> list[int]:
 def _train(arguments) -> None:
     experiment = experiments.get(arguments.name)
     variants = [experiment.variant(name) for name in arguments.variant] if arguments.variant else experiment.variants
-    for variant in variants:
-        for seed in arguments.seeds or experiment.seeds:
+    runs = [(variant, seed) for variant in variants for seed in arguments.seeds or experiment.seeds_of(variant)]
+    busy = []
+    for wait, pending in ((False, runs), (True, busy)):  # what others are at comes last: by then it may be done
+        for variant, seed in pending:
+            name = f"{experiment.name} {variant.name} seed {seed}"
             where = records.RECORDS if arguments.record else records.runs_folder(variant.dataset, arguments.budget)
             path = experiment.path(variant, seed, where)
             if path.exists() and records.load(path)["config_hash"] == variant.config_hash():
-                print(f"{experiment.name} {variant.name} seed {seed}: there already, {path}")
+                print(f"{name}: there already, {path}")
                 continue
-            record = experiments.train(experiment, variant, seed, budget=arguments.budget, record=arguments.record)
+            try:
+                record = experiments.train(
+                    experiment, variant, seed, budget=arguments.budget, record=arguments.record, wait=wait
+                )
+            except records.Busy:
+                print(f"{name}: another process is at it")
+                busy.append((variant, seed))
+                continue
             if record is None:
                 sys.exit(130)
-            validation, test = record["validation_accuracy"], record["test_accuracy"]
-            print(
-                f"{experiment.name} {variant.name} seed {seed}: {record['status']}, validation {validation:.1%}, "
-                f"test {test:.1%}, {record['seconds']['total']:.0f} s"
-                if record["status"] == "finished"
-                else f"{experiment.name} {variant.name} seed {seed}: diverged"
-            )
+            print(f"{name}: {_told(record)}")
+
+
+def _told(record: dict) -> str:
+    """How a run ended, in a line."""
+    if record["status"] != "finished":
+        return "diverged"
+    named = (("validation", "validation_accuracy"), ("test", "test_accuracy"), ("multi-crop", "test_accuracy_tta"))
+    told = [f"{name} {record[key]:.1%}" for name, key in named if record[key] is not None]
+    return f"{', '.join(told)}, {record['seconds']['total']:.0f} s"
 
 
 def _list(arguments) -> None:
     for experiment in experiments.EXPERIMENTS.values():
-        runs = len(experiment.variants) * len(experiment.seeds)
-        there = sum(experiment.path(v, seed).exists() for v in experiment.variants for seed in experiment.seeds)
-        print(f"{experiment.name}: {experiment.question} {there} of {runs} runs recorded")
+        paths = [experiment.path(v, seed) for v in experiment.variants for seed in experiment.seeds_of(v)]
+        there = sum(path.exists() for path in paths)
+        print(f"{experiment.name}: {experiment.question} {there} of {len(paths)} runs recorded")
 
 
 def _table(arguments) -> None:

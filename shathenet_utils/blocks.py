@@ -121,20 +121,65 @@ def _folds(upsampling, conv) -> bool:
     )
 
 
-def fold_upsampling(model):
-    """The same network with each pair (UpSampling2D, Conv2D) that allows it computed by `FoldedUpsampling`.
+class FusedBatchNormalization(layers.Layer):
+    """A `BatchNormalization` layer's own arithmetic, as one TensorFlow operation in place of Keras's dozen.
 
-    Shares its variables with `model`; where nothing folds, or the layers are not one chain, it is `model`.
+    norm: a built `BatchNormalization` over the last of four axes, whose variables are shared. Outputs, gradients and
+    moving statistics agree with the layer's up to rounding. In bfloat16 the statistics are still float32.
+    """
+
+    def __init__(self, norm, **arguments):
+        super().__init__(**arguments)
+        self.norm = norm
+
+    def call(self, x, training=None, mask=None):
+        norm = self.norm
+        ones, zeros = ops.ones_like(norm.moving_mean), ops.zeros_like(norm.moving_mean)
+        learns = bool(training) and norm.trainable
+        y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=ops.convert_to_tensor(norm.gamma) if norm.scale else ones,
+            offset=ops.convert_to_tensor(norm.beta) if norm.center else zeros,
+            mean=[] if learns else ops.convert_to_tensor(norm.moving_mean),
+            variance=[] if learns else ops.convert_to_tensor(norm.moving_variance),
+            epsilon=norm.epsilon,
+            is_training=learns,
+        )
+        if learns:
+            count = tf.cast(tf.size(x) // x.shape[-1], tf.float32)
+            variance *= (count - 1) / count  # the operation tells the unbiased one, Keras keeps the other
+            keep = norm.momentum
+            norm.moving_mean.assign(norm.moving_mean * keep + mean * (1 - keep))
+            norm.moving_variance.assign(norm.moving_variance * keep + variance * (1 - keep))
+        return y
+
+    def compute_output_shape(self, shape):
+        return shape
+
+
+def _fuses(layer) -> bool:
+    """Whether `FusedBatchNormalization` can stand in for the layer."""
+    return (
+        type(layer) is layers.BatchNormalization
+        and len(layer.input.shape) == 4
+        and layer.axis in (-1, 3)
+        and not layer.renorm
+    )
+
+
+def fast_form(model):
+    """The same network, its variables shared, in the form that trains fastest here.
+
+    Each pair (UpSampling2D, Conv2D) that allows it is computed by `FoldedUpsampling`, each batch normalisation of
+    pictures by `FusedBatchNormalization`. Where neither applies it is `model` itself.
     """
     if isinstance(model, keras.Sequential):
-        return model
-    pairs = list(zip(model.layers, model.layers[1:], strict=False))
-    folded = {conv.name: (conv, upsampling) for upsampling, conv in pairs if _folds(upsampling, conv)}
-    if not folded or any(after.input is not before.output for before, after in pairs):
-        return model
-    if [id(tensor) for tensor in model.outputs] != [id(model.layers[-1].output)]:
-        return model
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    folded = _foldable(model)
     skipped = {upsampling.name for _, upsampling in folded.values()}
+    fused = {layer.name for layer in model.layers if type(layer) is layers.BatchNormalization and _fuses(layer)}
+    if not folded and not fused:
+        return model
 
     def call(layer, pictures, **arguments):
         if layer.name in skipped:
@@ -144,6 +189,83 @@ def fold_upsampling(model):
             return FoldedUpsampling(conv, upsampling.size[0], upsampling.interpolation, dtype=conv.dtype_policy)(
                 pictures
             )
+        if layer.name in fused:
+            return FusedBatchNormalization(layer, dtype=layer.dtype_policy)(pictures, **arguments)
         return layer(pictures, **arguments)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)
+
+
+def _foldable(model) -> dict:
+    """The convolutions that take in the enlargement before them, {name: (conv, upsampling)}; only in a plain chain."""
+    pairs = list(zip(model.layers, model.layers[1:], strict=False))
+    folded = {conv.name: (conv, upsampling) for upsampling, conv in pairs if _folds(upsampling, conv)}
+    if not folded or any(after.input is not before.output for before, after in pairs):
+        return {}
+    if [id(tensor) for tensor in model.outputs] != [id(model.layers[-1].output)]:
+        return {}
+    return folded
+
+
+class Whitening(layers.Conv2D):
+    """A convolution whose kernel makes the patches of the training pictures uncorrelated, and is not trained; its bias
+    is.
+
+    Filters: each principal component of the patches, divided by its standard deviation, and its negative: 2 · k · k ·
+    channels. `set_from` gives the kernel its values; training does so before its first step. Source: K. Jordan, 94% on
+    CIFAR-10 in 3.29 seconds on a single GPU, 2024, section 3.2.
+    """
+
+    def __init__(self, kernel_size: int = 2, channels: int = 3, **arguments):
+        self.channels = channels
+        filters = 2 * kernel_size * kernel_size * channels
+        super().__init__(filters, kernel_size, padding="valid", use_bias=True, **arguments)
+
+    def build(self, shape):
+        super().build(shape)
+        self._kernel.trainable = False
+
+    def get_config(self):
+        return {"kernel_size": self.kernel_size[0], "channels": self.channels, "name": self.name}
+
+    def set_from(self, pictures, epsilon: float = 5e-4) -> None:
+        """Compute the kernel from the layer's own input, float32 (n, height, width, channels)."""
+        size = self.kernel_size[0]
+        windows = np.lib.stride_tricks.sliding_window_view(np.asarray(pictures, np.float64), (size, size), axis=(1, 2))
+        patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size * size * self.channels)
+        variances, components = np.linalg.eigh(patches.T @ patches / len(patches))
+        whitening = (components / np.sqrt(variances + epsilon))[:, ::-1]
+        whitening *= np.sign(
+            whitening[np.abs(whitening).argmax(axis=0), range(whitening.shape[1])]
+        )  # LAPACK's sign is free
+        kernel = np.concatenate([whitening, -whitening], axis=1)
+        self._kernel.assign(kernel.reshape(size, size, self.channels, self.filters).astype(np.float32))
+
+
+class Dirac(keras.initializers.Initializer):
+    """Kernels that pass their input on: filter i < inputs has a 1 in the middle of channel i, all else is `rest`'s.
+
+    With one input channel for each filter the layer starts as the identity. rest: a Keras initialiser of the filters
+    beyond the input channels. Source: K. Jordan, 2024, as `Whitening`.
+    """
+
+    def __init__(self, rest: str = "torch_uniform"):
+        self.rest = rest
+
+    def __call__(self, shape, dtype=None):
+        height, width, inputs, filters = shape
+        kernel = np.zeros(shape, np.float32)
+        same = range(min(inputs, filters))
+        kernel[height // 2, width // 2, same, same] = 1
+        if filters > inputs:
+            rest = _torch_uniform() if self.rest == "torch_uniform" else keras.initializers.get(self.rest)
+            kernel[..., inputs:] = ops.convert_to_numpy(rest(shape))[..., inputs:]
+        return ops.convert_to_tensor(kernel, dtype or "float32")
+
+    def get_config(self):
+        return {"rest": self.rest}
+
+
+def _torch_uniform():
+    """PyTorch's start of a convolution: even between ±1/√(fan in)."""
+    return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")

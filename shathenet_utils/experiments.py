@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import datasets, records
+from shathenet_utils import datasets, recipes, records
 from shathenet_utils.recipes import Recipe
 
 BUDGETS = ("taste", "lesson", "full")
@@ -81,6 +81,10 @@ class Experiment:
         names = ", ".join(variant.name for variant in self.variants)
         raise ValueError(f"Experiment {self.name} has no variant {name!r}; it has {names}.")
 
+    def seeds_of(self, variant: Variant) -> tuple[int, ...]:
+        """The seeds that a variant is recorded with: all, or the first of a pilot."""
+        return self.seeds[:1] if variant.pilot else self.seeds
+
     def path(self, variant: Variant, seed: int, folder: Path | None = None) -> Path:
         """Where the record of one run lies, below the folder of records (or, if given, another)."""
         return (folder or records.RECORDS) / self.name / variant.name / f"seed{seed}.json"
@@ -122,7 +126,9 @@ class Experiment:
         recorded, own, stopped = {}, {}, False
         for variant in chosen:
             if declared:
-                recorded[variant.name] = [_load(self, variant, seed, records.RECORDS) for seed in self.seeds]
+                recorded[variant.name] = [
+                    _load(self, variant, seed, records.RECORDS) for seed in self.seeds_of(variant)
+                ]
             folder = records.runs_folder(data.name if data else variant.dataset, budget)
             for seed in chosen_seeds:
                 found = None if retrain else _load_own(self, variant, seed, folder, data)
@@ -195,7 +201,7 @@ def check() -> list[str]:
     wrong, expected = [], set()
     for experiment in EXPERIMENTS.values():
         for variant in experiment.variants:
-            for seed in experiment.seeds:
+            for seed in experiment.seeds_of(variant):
                 path = experiment.path(variant, seed)
                 expected.add(path)
                 try:
@@ -240,20 +246,22 @@ def train(
     record: bool = False,
     seconds: float | None = None,
     on_epoch: Callable[[dict], None] | None = None,
+    wait: bool = True,
 ) -> dict | None:
     """Train one run and write its record; returns the record, or None where Ctrl-C stopped it.
 
     data: what to train on instead of the declared dataset, for readers without it. record: the run is the
     book's evidence, written below `data/records/`; otherwise it goes to `data/runs/`. seconds: a limit, under test.
+    Where another process is at the same run, its record is waited for and returned; wait: False raises records.Busy.
     Raises ValueError where `record` asks for what evidence must not be: an undeclared run, a shorter budget, other
     data, threads that don't repeat; RecordError where the record could not be written.
     """
-    from shathenet_utils import blocks, models, training
+    from shathenet_utils import blocks
 
     check_budget(budget)
     if record and (budget != "full" or data is not None or seconds is not None):
         raise ValueError("Only a run of the full budget on the declared data can be recorded.")
-    if record and (EXPERIMENTS.get(experiment.name) is not experiment or seed not in experiment.seeds):
+    if record and (EXPERIMENTS.get(experiment.name) is not experiment or seed not in experiment.seeds_of(variant)):
         raise ValueError(f"Only a declared run can be recorded; {experiment.name} {variant.name} seed {seed} is none.")
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
@@ -262,8 +270,32 @@ def train(
     folder = records.RECORDS if record else records.runs_folder(data.name, budget)
     path = experiment.path(variant, seed, folder)
     records.check_writable(path.parent)
-    first = seed == experiment.seeds[0] and budget == "full" and not seconds
+    name = f"{experiment.name} {variant.name} seed {seed}"
+    checkpoint = records.checkpoint_path(path.relative_to(folder), data.name, budget)
 
+    def tell():
+        print(f"Another process is training {name}: waiting for it.")
+
+    with records.locked(checkpoint.with_suffix(".lock"), wait, tell) as waited:
+        if waited and (found := _load_own(experiment, variant, seed, folder, data)):
+            return found
+        for place in (path, checkpoint):
+            records.remove_leftovers(place)
+        result = _train(
+            experiment, variant, seed, data, recipe, budget, path, folder, checkpoint, seconds, on_epoch, name
+        )
+        if result is not None:
+            checkpoint.unlink(missing_ok=True)
+        return result
+
+
+def _train(
+    experiment, variant, seed, data, recipe, budget, path, folder, checkpoint, seconds, on_epoch, name
+) -> dict | None:
+    """Train one run, alone at it, and write its record."""
+    from shathenet_utils import blocks, models, training
+
+    first = seed == experiment.seeds[0] and budget == "full" and not seconds
     blocks.keras.config.set_dtype_policy(recipe.precision)
     try:
         training.set_seed(seed)
@@ -275,7 +307,6 @@ def train(
         "parameters": model.count_params(),
         "macs": models.macs(model),
     }
-    checkpoint = records.checkpoint_path(path.relative_to(folder), data.name, budget) if seconds is None else None
     keeps_snapshots = first and variant.name in experiment.keep_snapshots
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
     identity |= {"split": data.split, "epochs": recipe.epochs, "seed": seed, "snapshots": keeps_snapshots}
@@ -286,24 +317,26 @@ def train(
         seed=seed,
         seconds=seconds,
         on_epoch=on_epoch,
-        checkpoint=checkpoint,
+        checkpoint=None if seconds else checkpoint,
         identity=json.dumps(identity, sort_keys=True),
         snapshots=keeps_snapshots,
-        description=f"{experiment.name} {variant.name} seed {seed}",
+        description=name,
     )
     if trained.status == "interrupted":
         return None
     predict = training.predictor(model)
     test = predict(data.test_images)
+    accuracies = {}
+    if trained.status != "diverged":
+        for views in recipes.WORDS["test_views"][1 : 1 + recipes.WORDS["test_views"].index(recipe.test_views)]:
+            logits = training.average_of_views(predict, data.test_images, views)
+            accuracies[views] = training.accuracy(logits, data.test_labels)
     finished = trained.status != "diverged" and bool(np.isfinite(test).all())
     weights = {}
     if first and variant.name in experiment.keep_weights:
         weights["final"] = _keep_weights(model, data, path, folder)
     if trained.snapshots:
-        stacked = {
-            name: np.stack([kept[name] for kept in trained.snapshots]).astype(np.float16)
-            for name in trained.snapshots[0]
-        }
+        stacked = _stacked(model, trained.snapshots)
         weights["snapshots"] = records.save_arrays(_weights_path(path, folder, "_epochs.npz"), stacked)
     result = {
         "schema": records.SCHEMA,
@@ -322,8 +355,8 @@ def train(
         "history": trained.history,
         "validation_accuracy": (trained.history["validation_accuracy"] or [None])[-1] if finished else None,
         "test_accuracy": training.accuracy(test, data.test_labels) if finished else None,
-        "test_accuracy_flip": None,
-        "test_accuracy_tta": None,
+        "test_accuracy_flip": accuracies.get("flip") if finished else None,
+        "test_accuracy_tta": accuracies.get("multi_crop") if finished else None,
         "test_predictions": records.encode_classes(test.argmax(axis=1)) if finished else None,
         "weights": weights or None,
         "seconds": {
@@ -338,8 +371,6 @@ def train(
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
     records.save(result, path)
-    if checkpoint:
-        checkpoint.unlink(missing_ok=True)
     return result
 
 
@@ -372,6 +403,28 @@ def _keep_weights(model, data, path: Path, folder: Path) -> dict:
     return records.save_arrays(_weights_path(path, folder, ".npz"), half if agree else full)
 
 
+SMALL = 100_000  # parameters: a network that small keeps all its weights of every epoch
+
+
+def _stacked(model, snapshots: list[dict]) -> dict[str, np.ndarray]:
+    """What is kept of a run's epochs, in float16: weight → (epochs + 1, …), from epoch 0, the start.
+
+    Of a large network the first two convolutions are kept at every epoch, the rest at the first, the middle and the last:
+    (3, …), and "epochs of the rest" tells which those are.
+    """
+    last = len(snapshots) - 1
+    few = sorted({0, last // 2, last})
+    convolutions = [layer for layer in model.layers if len(getattr(layer, "kernel", np.empty(0)).shape) == 4]
+    always = {weight.path for layer in convolutions[:2] for weight in layer.weights}
+    stacked = {}
+    for name in snapshots[0]:
+        all_of_it = name in always or model.count_params() <= SMALL
+        stacked[name] = np.stack([snapshots[e][name] for e in (range(last + 1) if all_of_it else few)]).astype(
+            np.float16
+        )
+    return stacked if model.count_params() <= SMALL else stacked | {"epochs of the rest": np.array(few)}
+
+
 def machine() -> dict:
     """What a run ran on: processor, cores this process may use, memory in GiB, system."""
     processor = platform.processor() or platform.machine()
@@ -386,6 +439,18 @@ def machine() -> dict:
 
 
 _V1_0 = Recipe(epochs=60, batch_size=32)
+# Keller Jordan's airbench (2024), in this book's terms: its 11.5 a kilostep is 0.75 for the mean loss of 512 pictures.
+_AIRBENCH = Recipe(
+    epochs=12, batch_size=512, optimizer="sgd", learning_rate=0.75, momentum=0.85, nesterov=True, weight_decay=0.0013,
+    decay="coupled", schedule="linear", warmup=0.23, start=0.2, end=0.07, label_smoothing=0.2, averaging="lookahead",
+    bias_rate=64, flip="alternating", translate=2, precision="mixed_bfloat16", test_views="multi_crop",
+)  # fmt: skip
+
+
+def _airbench(epochs: int, validation: int, pilot: bool = False) -> Variant:
+    recipe = dataclasses.replace(_AIRBENCH, epochs=epochs)
+    return Variant(f"epochs_{epochs}", "airbench", recipe, validation=validation, pilot=pilot)
+
 
 EXPERIMENTS = {
     experiment.name: experiment
@@ -402,6 +467,22 @@ EXPERIMENTS = {
             epochs_by_budget={"taste": 8},
             keep_weights=("adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"),
             keep_snapshots=("adam_1e-3",),
+        ),
+        Experiment(
+            name="airbench_length",
+            question="How many epochs does the 64/128/128 network need to know 91 % of the validation pictures?",
+            variants=(_airbench(8, 5000), _airbench(9, 5000), _airbench(12, 5000, pilot=True)),
+            seeds=(0, 1, 2, 3, 4),
+            epochs_by_budget={"taste": 2},
+        ),
+        Experiment(
+            name="airbench",
+            question="How good is the 64/128/128 network, trained on all 50,000 pictures, and how long does it take?",
+            variants=(_airbench(9, 0), _airbench(12, 0)),
+            seeds=(0, 1, 2, 3, 4),
+            epochs_by_budget={"taste": 2},
+            keep_weights=("epochs_12",),
+            keep_snapshots=("epochs_12",),
         ),
     )
 }

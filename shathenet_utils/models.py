@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 
-from shathenet_utils.blocks import keras, layers, ops, tf
+from shathenet_utils.blocks import Dirac, Whitening, keras, layers, ops, tf
 
 
 class PixelRangeError(ValueError):
@@ -62,6 +62,96 @@ def v1_0(interpolation: str = "nearest", classes: int = 10) -> keras.Model:
     return keras.Model(pictures, logits, name="v1_0")
 
 
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+"""Of the training pictures' channels, on the scale 0 to 1, in the digits that published recipes use."""
+
+
+def v1_1(size: int = 36, classes: int = 10) -> keras.Model:
+    """ShatheNet v1.1 at a small input: three pairs of convolutions, the first of each with stride 2, and two dense
+    layers.
+
+    size: the side to which CIFAR-10's 32×32 pictures are enlarged (bilinear), 36 or 40; the original's three max-pools
+    are left out, so that the last map is 5×5×128 and the parameters are again 1,252,138; 36.6M MACs at 36, 43.7M at 40.
+    Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py (there ShatheNet_v1_2 in its last state).
+    """
+    start = "truncated_normal"
+    pictures = keras.Input((32, 32, 3), name="pictures")
+    x = PixelScaling(name="scale")(pictures)
+    x = layers.Resizing(size, size, name="enlarge")(x)
+    for name, filters, kernel_size, strides, activation in (
+        ("conv1a", 32, 7, 2, "relu"), ("conv1b", 32, 7, 1, None),
+        ("conv2a", 64, 5, 2, "relu"), ("conv2b", 64, 5, 1, "relu"),
+        ("conv3a", 128, 3, 2, "relu"), ("conv3b", 128, 3, 1, "relu"),
+    ):  # fmt: skip
+        x = layers.Conv2D(
+            filters, kernel_size, strides, padding="same", activation=activation, kernel_initializer=start, name=name
+        )(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(256, activation="relu", name="dense")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(pictures, logits, name="v1_1")
+
+
+def thin_resnet(widths: tuple[int, ...] = (9, 16, 27), classes: int = 10) -> keras.Model:
+    """A residual network of one block a width, after He et al. (2016); 17,058 parameters, 3.4M MACs at the default
+    widths.
+
+    The first convolution and each block have a width of their own; every block but the first halves the map's side.
+    Where the width or the side changes, the way around the block is a 1×1 convolution.
+    """
+    pictures = keras.Input((32, 32, 3), name="pictures")
+    x = PixelScaling(name="scale")(pictures)
+    x = layers.Normalization(mean=CIFAR10_MEAN, variance=[std**2 for std in CIFAR10_STD], name="normalise")(x)
+
+    def conv(x, filters, kernel_size, strides, name):
+        return layers.Conv2D(
+            filters, kernel_size, strides, padding="same", use_bias=False, kernel_initializer="he_normal", name=name
+        )(x)
+
+    def conv_bn(x, filters, strides, name):
+        x = conv(x, filters, 3, strides, name)
+        return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{name}_norm")(x)
+
+    x = layers.Activation("relu", name="conv0_relu")(conv_bn(x, widths[0], 1, "conv0"))
+    for number, width in enumerate(widths, 1):
+        strides = 1 if number == 1 else 2
+        around = x if (strides, x.shape[-1]) == (1, width) else conv(x, width, 1, strides, f"around{number}")
+        x = layers.Activation("relu", name=f"conv{number}a_relu")(conv_bn(x, width, strides, f"conv{number}a"))
+        x = conv_bn(x, width, 1, f"conv{number}b")
+        x = layers.Activation("relu", name=f"block{number}")(layers.Add(name=f"add{number}")([x, around]))
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(pictures, logits, name="thin_resnet")
+
+
+def airbench(widths: tuple[int, ...] = (64, 128, 128), classes: int = 10) -> keras.Model:
+    """A fast network after Keller Jordan's airbench (2024), with ReLU; 570,296 parameters, 54M MACs at the default
+    widths.
+
+    A whitening convolution, then a block a width (convolution, max-pool, batch norm, ReLU, convolution, batch norm,
+    ReLU), a global max-pool and a dense layer without bias; logits are divided by nine. With widths 64/256/256, 1.97M.
+    Source: K. Jordan, 94% on CIFAR-10 in 3.29 seconds on a single GPU, 2024; github.com/KellerJordan/cifar10-airbench.
+    """
+    pictures = keras.Input((32, 32, 3), name="pictures")
+    x = PixelScaling(name="scale")(pictures)
+    x = layers.Normalization(mean=CIFAR10_MEAN, variance=[std**2 for std in CIFAR10_STD], name="normalise")(x)
+    x = layers.Activation("relu", name="whiten_relu")(Whitening(2, name="whiten")(x))
+    for number, width in enumerate(widths, 1):
+        for part in "ab":
+            name = f"conv{number}{part}"
+            x = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer=Dirac(), name=name)(x)
+            if part == "a":
+                x = layers.MaxPooling2D(2, name=f"pool{number}")(x)
+            x = layers.BatchNormalization(scale=False, momentum=0.6, epsilon=1e-5, name=f"{name}_norm")(x)
+            x = layers.Activation("relu", name=f"{name}_relu")(x)
+    x = layers.GlobalMaxPooling2D(name="pool")(x)
+    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
+    x = layers.Dense(classes, use_bias=False, kernel_initializer=start, name="dense")(x)
+    logits = layers.Rescaling(1 / 9, dtype="float32", name="logits")(x)
+    return keras.Model(pictures, logits, name="airbench")
+
+
 def build(model, arguments: dict | None = None) -> keras.Model:
     """Build a model from its name in this module or from a reader's own function.
 
@@ -82,7 +172,7 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     return built
 
 
-VERSIONS = {"v1_0": v1_0}
+VERSIONS = {"v1_0": v1_0, "v1_1": v1_1, "thin_resnet": thin_resnet, "airbench": airbench}
 
 
 def _graph(model: keras.Model):
@@ -116,7 +206,7 @@ def layer_table(model: keras.Model) -> list[dict]:
         macs, count = 0, ""
         if isinstance(layer, layers.DepthwiseConv2D):
             macs = math.prod(layer.kernel.shape) * math.prod(shape[:2])
-        elif type(layer) in (layers.Conv1D, layers.Conv2D):
+        elif type(layer) in (layers.Conv1D, layers.Conv2D, Whitening):
             macs = math.prod(layer.kernel.shape) * math.prod(shape[:-1])
         elif type(layer) is layers.Dense:
             macs = layer.kernel.shape[0] * math.prod(shape)

@@ -137,7 +137,9 @@ def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
             (PALETTE[1], "accuracy", "training"),
             (PALETTE[0], "validation_accuracy", "validation"),
         ):
-            curves = [record["history"][key] for record in runs.recorded[variant]]
+            curves = [record["history"][key] for record in runs.finished(variant)]
+            if not any(curves):  # no seed finished, or all pictures were trained on
+                continue
             for curve in curves:
                 ax.plot(range(1, len(curve) + 1), curve, color=colour, alpha=0.3, linewidth=0.8)
             mean = np.mean(curves, axis=0)
@@ -146,7 +148,7 @@ def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
             for record in runs.own.get(variant, ()):
                 own = record["history"][key]
                 ax.plot(range(1, len(own) + 1), own, color=colour, linewidth=1.2, linestyle="--")
-        higher = max(ends, key=lambda label: ends[label][0])
+        higher = max(ends, key=lambda label: ends[label][0], default=None)
         for label, (value, epochs, colour) in ends.items():
             side = ("bottom", 4) if label == higher else ("top", -4)
             ax.annotate(
@@ -157,10 +159,8 @@ def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
             ax.plot([], [], color="0.3", linestyle="--", label="yours")
             ax.legend(loc="lower right", frameon=False)
         ax.set(title=variant, xlabel="epoch")
-        sentences.append(
-            f"{variant}: training accuracy ends at {ends['training'][0]:.1%}, "
-            f"validation accuracy at {ends['validation'][0]:.1%}"
-        )
+        told = [f"{label} accuracy ends at {value:.1%}" for label, (value, *_) in ends.items()]
+        sentences.append(f"{variant}: {', '.join(told) or 'no seed finished'}{_lost(runs, variant)}")
     axes[0][0].set_ylabel("accuracy")
     _percent_axis(axes[0][0].yaxis)
     return Drawing(figure, name, "Learning curves. " + "; ".join(sentences) + ".")
@@ -176,7 +176,11 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
     ax = axes[0][0]
     words = []
     for row, variant in enumerate(variants):
-        values, interval = runs.values(variant, key), runs.interval(variant, key)
+        values = runs.values(variant, key)
+        if len(values) == 0:
+            words.append(f"{variant} has no such number{_lost(runs, variant)}")
+            continue
+        interval = runs.interval(variant, key)
         ax.plot(
             values, np.full(len(values), row + 0.14), "o", color=PALETTE[0], alpha=0.6, markersize=5, markeredgewidth=0
         )
@@ -184,10 +188,11 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
             interval.mean, row - 0.14, xerr=[[interval.mean - interval.low], [interval.high - interval.mean]],
             fmt="D", color="black", markersize=5, capsize=4,
         )  # fmt: skip
-        own = [record[key] for record in runs.own.get(variant, ())]
+        own = [record[key] for record in runs.own.get(variant, ()) if record[key] is not None]
         ax.plot(own, np.full(len(own), row + 0.3), "^", color=PALETTE[3], markersize=7)
         spread = f"95 % interval {interval.low:.1%} to {interval.high:.1%}, {interval.n} seeds"
-        words.append(f"{variant} {interval.mean:.1%} ({spread if interval.n > 1 else 'one seed'})")
+        spread = spread if interval.n > 1 else "one seed"
+        words.append(f"{variant} {interval.mean:.1%} ({spread}){_lost(runs, variant)}")
     for label, value in published:
         ax.axvline(value, color=PALETTE[3], linestyle=":", linewidth=1.5)
         ax.annotate(
@@ -200,6 +205,12 @@ def seeds(runs: records.Runs, *, key: str = "test_accuracy", published=(), name:
     ax.set_xlabel(key.replace("_", " ") + "; dots: seeds, diamonds: mean and 95 % interval")
     _percent_axis(ax.xaxis)
     return Drawing(figure, name, f"{key.replace('_', ' ').capitalize()}: " + "; ".join(words) + ".")
+
+
+def _lost(runs: records.Runs, variant: str) -> str:
+    """Names the seeds that diverged, for a figure's words."""
+    lost = runs.diverged(variant)
+    return f", diverged: seed {', '.join(map(str, lost))}" if lost else ""
 
 
 def confusion(matrix, class_names, *, name: str) -> Drawing:
@@ -249,8 +260,8 @@ def paired_differences(runs: records.Runs, baseline: str, *, key: str = "test_ac
     ax = axes[0][0]
     words = []
     for row, variant in enumerate(variants):
-        points = 100 * runs.paired(variant, baseline, key)
-        interval = stats.interval(points)
+        ours, theirs = (100 * values for values in runs.paired(variant, baseline, key))
+        points, interval = ours - theirs, stats.paired_difference(ours, theirs)
         ax.plot(points, np.full(len(points), row + 0.14), "o", color=PALETTE[0], alpha=0.6, markeredgewidth=0)
         ax.errorbar(
             interval.mean, row - 0.14, xerr=[[interval.mean - interval.low], [interval.high - interval.mean]],

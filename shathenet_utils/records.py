@@ -11,6 +11,7 @@ import json
 import os
 import re
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -63,6 +64,53 @@ def written_whole(path: Path):
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+class Busy(RuntimeError):
+    """Another process is at this run."""
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool = True, on_wait=None):
+    """Hold a lock file while the block runs, so that one process at a time is at a run; yields whether it had to wait.
+
+    The system lets go of it when its process ends, however it ends. wait: False raises Busy at once where another
+    process holds it. on_wait: is called once, before waiting. Raises RecordError where the file can't be made.
+    """
+    import fcntl  # here: Linux, macOS and WSL2 have it
+
+    waited = False
+    with writing_to(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with writing_to(path):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.fstat(handle).st_ino == path.stat().st_ino:  # else its holder has just removed it
+                break
+        except FileNotFoundError:
+            pass
+        except OSError:
+            if not wait:
+                os.close(handle)
+                raise Busy(f"Another process is at {path.stem}.") from None
+            if not waited and on_wait:
+                on_wait()
+            waited = True
+            time.sleep(0.2)
+        os.close(handle)
+    try:
+        yield waited
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Delete what a killed process had begun to write in `path`'s place; only under the lock of its run."""
+    for begun in path.parent.glob(f".{path.name}.*"):
+        begun.unlink(missing_ok=True)
 
 
 def save(record: dict, path: Path) -> None:
@@ -180,35 +228,56 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
 class Runs:
     """The records of one experiment, by variant, in the order of its declaration and of its seeds.
 
-    recorded: the book's evidence. own: the reader's runs, drawn beside it.
+    recorded: the book's evidence. own: the reader's runs, drawn beside it. A run that diverged has no accuracy: numbers
+    and figures leave it out, and name it.
     """
 
     experiment: str
     recorded: dict[str, list[dict]]
     own: dict[str, list[dict]]
 
+    def finished(self, variant: str) -> list[dict]:
+        """The records of a variant's runs that did not diverge."""
+        return [record for record in self.recorded[variant] if record["status"] != "diverged"]
+
+    def diverged(self, variant: str) -> list[int]:
+        """The seeds of a variant's runs that did."""
+        return [record["seed"] for record in self.recorded[variant] if record["status"] == "diverged"]
+
     def values(self, variant: str, key: str = "test_accuracy") -> np.ndarray:
-        """One number a seed, float64 (seeds,): a record's key, or "training_accuracy", that of the last epoch."""
-        return np.array([_value(record, key) for record in self.recorded[variant]], np.float64)
+        """One number a seed that did not diverge, float64: a record's key, or "training_accuracy", that of the last
+        epoch.
+
+        Empty where the runs have no such number.
+        """
+        values = [_value(record, key) for record in self.finished(variant)]
+        return np.array([value for value in values if value is not None], np.float64)
 
     def interval(self, variant: str, key: str = "test_accuracy") -> stats.Interval:
-        """Mean and 95 % interval over the seeds of a variant."""
+        """Mean and 95 % interval over the seeds of a variant. Raises ValueError where every seed diverged."""
         return stats.interval(self.values(variant, key))
 
     def best(self, by: str = "validation_accuracy") -> str:
         """The variant with the highest mean; choose on validation, never on the test set."""
-        return max(self.recorded, key=lambda variant: np.nan_to_num(self.values(variant, by).mean(), nan=-np.inf))
+        values = {variant: self.values(variant, by) for variant in self.recorded}
+        return max(values, key=lambda variant: values[variant].mean() if len(values[variant]) else -np.inf)
 
-    def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> np.ndarray:
-        """variant − baseline for each seed that both have, float64 (seeds,)."""
+    def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of both variants for each seed that finished in both, float64 (seeds,) each, in the seeds' order.
+
+        Raises ValueError where one of the two was trained on all pictures and the other was not.
+        """
+        if len({record["split"]["train"] for name in (variant, baseline) for record in self.recorded[name]}) > 1:
+            raise ValueError(f"{variant} and {baseline} were trained on different numbers of pictures: no difference.")
         ours, theirs = (
-            {record["seed"]: _value(record, key) for record in self.recorded[name]} for name in (variant, baseline)
+            {record["seed"]: _value(record, key) for record in self.finished(name)} for name in (variant, baseline)
         )
-        return np.array([ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())])
+        both = sorted(ours.keys() & theirs.keys())
+        return np.array([ours[seed] for seed in both]), np.array([theirs[seed] for seed in both])
 
     def difference(self, variant: str, baseline: str, key: str = "test_accuracy") -> stats.Interval:
-        """The mean of `paired` with its 95 % interval."""
-        return stats.interval(self.paired(variant, baseline, key))
+        """The mean of variant − baseline, paired by seed, with its 95 % interval."""
+        return stats.paired_difference(*self.paired(variant, baseline, key))
 
     def table(self, own_only: bool = False):
         """A pandas table, a row a variant: parameters, MACs, epochs, seeds, accuracies with 95 % intervals.
@@ -219,7 +288,7 @@ class Runs:
 
         parts = [(" (yours)", self.own)] if own_only else [("", self.recorded), (" (yours)", self.own)]
         rows = {name + source: _summary(found) for source, part in parts for name, found in part.items() if found}
-        return pandas.DataFrame.from_dict(rows, orient="index").rename_axis("variant")
+        return pandas.DataFrame.from_dict(rows, orient="index").fillna("–").rename_axis("variant")
 
 
 def _value(record: dict, key: str) -> float:
@@ -228,13 +297,23 @@ def _value(record: dict, key: str) -> float:
 
 def _summary(found: list[dict]) -> dict:
     first = found[0]
+    lost = [str(record["seed"]) for record in found if record["status"] == "diverged"]
+    accuracies = {
+        name: percent([record[key] for record in found])
+        for name, key in (
+            ("validation accuracy", "validation_accuracy"),
+            ("test accuracy", "test_accuracy"),
+            ("with flip", "test_accuracy_flip"),
+            ("multi-crop", "test_accuracy_tta"),
+        )
+        if key in ("validation_accuracy", "test_accuracy") or any(record[key] is not None for record in found)
+    }
     return {
         "parameters": f"{first['parameters']:,}",
         "MACs": f"{first['macs'] / 1e6:.1f}M",
         "epochs": first["epochs"],
-        "seeds": len(found),
-        "validation accuracy": percent([record["validation_accuracy"] for record in found]),
-        "test accuracy": percent([record["test_accuracy"] for record in found]),
+        "seeds": f"{len(found)}" + (f", diverged: {', '.join(lost)}" if lost else ""),
+        **accuracies,
     }
 
 

@@ -2,7 +2,8 @@
 
 The steps of an epoch run inside one TensorFlow function, a hundred at a call, on pictures that lie in
 memory: no tf.data iterator, whose teardown can cost more than an epoch. Every random stream is keyed by
-(seed, epoch), so that an epoch's order does not depend on what ran before it.
+(seed, epoch), so that an epoch's order does not depend on what ran before it. A second thread makes the next epoch's
+pictures while this one trains.
 """
 
 import dataclasses
@@ -11,16 +12,19 @@ import math
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import progress, records
-from shathenet_utils.blocks import fold_upsampling, keras, ops, tf
+from shathenet_utils import augment, progress, records
+from shathenet_utils.blocks import Whitening, fast_form, keras, layers, ops, tf
 from shathenet_utils.datasets import Dataset
 from shathenet_utils.recipes import Recipe
 
+PICTURES_PER_CALL = 6400
 STEPS_PER_CALL = 100
+"""A call of the compiled steps takes about a second at most: as many as make 6,400 pictures, no more than a hundred."""
 EVALUATION_BATCH = 500
 
 
@@ -83,7 +87,7 @@ def check_labels(labels, classes: int) -> np.ndarray:
 
 def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
     """A function from uint8 pictures (n, h, w, c) to float32 logits (n, classes), in inference mode."""
-    fast = fold_upsampling(model)
+    fast = fast_form(model)
 
     @tf.function(reduce_retracing=True, jit_compile=False)
     def forward(images):
@@ -131,25 +135,190 @@ def set_weights(model, arrays: dict[str, np.ndarray]) -> None:
         weight.assign(arrays[weight.path])
 
 
-_OPTIMIZERS = {"adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
+def learning_rate(recipe: Recipe, steps: int):
+    """The recipe's schedule over a run of `steps` steps: a number, or one of Keras's schedules (step → rate)."""
+    peak, warm = recipe.learning_rate, round(recipe.warmup * steps)
+    schedules = keras.optimizers.schedules
+    if recipe.schedule == "step":
+        rates = [peak * recipe.drop**count for count in range(len(recipe.drops) + 1)]
+        return schedules.PiecewiseConstantDecay([round(drop * steps) for drop in recipe.drops], rates)
+    if recipe.schedule in ("cosine", "one_cycle"):
+        if warm:
+            return schedules.CosineDecay(recipe.start * peak, max(1, steps - warm), recipe.end, "cosine", peak, warm)
+        return schedules.CosineDecay(peak, steps, recipe.end)
+    falling = None
+    if recipe.schedule == "exponential":
+        falling = schedules.ExponentialDecay(peak, max(1, steps - warm), recipe.end)
+    if recipe.schedule == "linear":
+        falling = schedules.PolynomialDecay(peak, max(1, steps - warm), recipe.end * peak)
+    if falling is None and not warm:
+        return peak
+    return WarmUp(peak, recipe.start, warm, falling) if warm else falling
 
 
-def _epoch_function(model, optimizer):
-    """A function that takes steps: (images, labels, indices (steps, batch)) → (sum of losses, number right)."""
-    fast = fold_upsampling(model)
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A straight rise from `start` · peak to the peak in `steps` steps, then another schedule from its beginning, or
+    none."""
+
+    def __init__(self, peak: float, start: float, steps: int, after=None):
+        self.peak, self.start, self.steps, self.after = peak, start, steps, after
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        rising = self.peak * (self.start + (1 - self.start) * step / self.steps)
+        falling = self.after(ops.maximum(step - self.steps, 0)) if self.after else self.peak
+        return ops.where(step < self.steps, rising, falling)
+
+    def get_config(self):
+        return {"peak": self.peak, "start": self.start, "steps": self.steps, "after": self.after}
+
+
+class Muon(keras.optimizers.Muon):
+    """Muon for the kernels of convolutions, taken as matrices (height · width · inputs, filters); Nesterov SGD for the
+    rest.
+
+    A kernel's step is the momentum of its gradient with all its singular values made about 1 (three Newton–Schulz
+    steps), times the learning rate; before it the kernel is scaled to norm √filters. Keras's own class gives Muon to
+    matrices alone. Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; the details
+    are those of airbench94_muon.py in github.com/KellerJordan/cifar10-airbench.
+    """
+
+    def __init__(self, learning_rate, momentum: float, nesterov: bool, rest_rate: float, steps: int = 3, **arguments):
+        super().__init__(
+            learning_rate, momentum=momentum, nesterov=nesterov, ns_steps=steps, rms_rate=None, weight_decay=None,
+            adam_weight_decay=None, **arguments,
+        )  # fmt: skip
+        self.rest_rate = rest_rate
+
+    def _should_use_adamw(self, variable):
+        return False  # no second moments: what is no kernel takes SGD
+
+    def update_step(self, gradient, variable, learning_rate):
+        momentum = self.momentums[self._get_variable_index(variable)]
+        gradient = ops.cast(gradient, variable.dtype)
+        self.assign(momentum, self.momentum * momentum + gradient)
+        step = gradient + self.momentum * momentum if self.nesterov else ops.convert_to_tensor(momentum)
+        if len(variable.shape) != 4:
+            self.assign_sub(variable, self.rest_rate * learning_rate * step)
+            return
+        filters = variable.shape[-1]
+        matrix = self.zeropower_via_newtonschulz5(ops.reshape(step, (-1, filters)), self.ns_steps)
+        scaled = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
+        self.assign(variable, scaled - learning_rate * ops.reshape(matrix, variable.shape))
+
+
+def optimizer_of(recipe: Recipe, steps: int):
+    """The Keras optimizer that a recipe names, for a run of `steps` steps; not yet built."""
+    rate = learning_rate(recipe, steps)
+    decay = recipe.weight_decay if recipe.weight_decay and recipe.decay == "decoupled" else None
+    kinds, momentum = keras.optimizers, recipe.momentum
+    if recipe.optimizer == "muon":
+        return Muon(rate, momentum, recipe.nesterov, recipe.rest_rate)
+    if recipe.optimizer == "sgd":
+        return kinds.SGD(rate, momentum=momentum, nesterov=recipe.nesterov, weight_decay=decay)
+    if recipe.optimizer == "rmsprop":
+        return kinds.RMSprop(rate, momentum=momentum, weight_decay=decay)
+    kind = {"adam": kinds.Adam, "adamw": kinds.AdamW, "lion": kinds.Lion}[recipe.optimizer]
+    return kind(rate, weight_decay=decay)
+
+
+def _losses(recipe: Recipe, classes: int) -> Callable:
+    """A function from (logits, labels, other labels, shares) to one loss a picture; the last two None where nothing is
+    mixed."""
+    if recipe.loss == "cross_entropy" and not recipe.label_smoothing and not recipe.mixup:
+        return lambda logits, labels, others, shares: keras.losses.sparse_categorical_crossentropy(
+            labels, logits, from_logits=True
+        )
+
+    def losses(logits, labels, others, shares):
+        truth = tf.one_hot(labels, classes)
+        if shares is not None:
+            truth = shares[:, None] * truth + (1 - shares[:, None]) * tf.one_hot(others, classes)
+        truth = truth * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
+        if recipe.loss == "mse":
+            return keras.losses.mean_squared_error(truth, ops.softmax(logits))
+        if recipe.loss == "focal":
+            return keras.losses.categorical_focal_crossentropy(truth, logits, alpha=1.0, gamma=2.0, from_logits=True)
+        return keras.losses.categorical_crossentropy(truth, logits, from_logits=True)
+
+    return losses
+
+
+LOOKAHEAD_EVERY = 5
+
+
+class Averages:
+    """A moving average of every float variable of a model, batch norm's statistics too; `kind` as in
+    `Recipe.averaging`.
+
+    "ema": after each step, 0.999 of the average stays, less in the first steps. "lookahead": every five steps,
+    0.95⁵ · (step / steps)³ of it stays, and the model goes on from the average.
+    """
+
+    def __init__(self, model, kind: str, steps: int):
+        self.kind, self.steps = kind, steps
+        self.originals = [v for v in model.variables if "float" in v.dtype] if kind != "none" else []
+        self.variables = [keras.Variable(v, dtype=v.dtype, trainable=False, name="average") for v in self.originals]
+
+    def update(self, step) -> None:
+        """Move the averages after step number `step`, from 1; part of the graph."""
+        step = tf.cast(step, tf.float32)
+        if self.kind == "ema":
+            keep = tf.minimum(0.999, (1 + step) / (10 + step))
+            for average, variable in zip(self.variables, self.originals, strict=True):
+                average.assign(keep * average + (1 - keep) * variable)
+        if self.kind == "lookahead" and tf.equal(tf.math.floormod(step, LOOKAHEAD_EVERY), 0):
+            keep = 0.95**LOOKAHEAD_EVERY * (step / self.steps) ** 3
+            for average, variable in zip(self.variables, self.originals, strict=True):
+                average.assign(keep * average + (1 - keep) * variable)
+                variable.assign(average)
+
+    def swap(self) -> None:
+        """Averages and weights change places: before what is evaluated, and after it."""
+        for average, variable in zip(self.variables, self.originals, strict=True):
+            kept = variable.numpy()
+            variable.assign(average)
+            average.assign(kept)
+
+
+def _epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
+    """A function that takes steps: (images, labels, other labels, shares, indices (steps, batch)) → (sum of losses,
+    number right). Of mixed pictures the first label counts as right."""
+    fast = fast_form(model)
     variables = model.trainable_variables
+    kernels = [variable for variable in variables if len(variable.shape) > 1]
+    optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     optimizer.build(variables)
+    losses_of = _losses(recipe, model.output_shape[-1])
+    faster = {
+        layer.beta.path: recipe.bias_rate
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization) and layer.center and recipe.bias_rate != 1
+    }
+    decayed = recipe.weight_decay if recipe.decay == "coupled" or recipe.optimizer == "muon" else 0
+    decays = {variable.path for variable in kernels} if decayed else set()
 
     @tf.function(reduce_retracing=False, jit_compile=False)
-    def take_steps(images, labels, indices):
+    def take_steps(images, labels, others, shares, indices):
         total, right = tf.constant(0.0), tf.constant(0)
         for step in tf.range(tf.shape(indices)[0]):
             batch, answers = tf.gather(images, indices[step]), tf.gather(labels, indices[step])
+            mixed = None if others is None else (tf.gather(others, indices[step]), tf.gather(shares, indices[step]))
             with tf.GradientTape() as tape:
                 logits = fast(tf.cast(batch, tf.float32), training=True)
-                losses = keras.losses.sparse_categorical_crossentropy(answers, logits, from_logits=True)
+                losses = losses_of(logits, answers, *(mixed or (None, None)))
                 loss = tf.reduce_mean(losses) + sum(model.losses)
-            optimizer.apply(tape.gradient(loss, variables), variables)
+            gradients = tape.gradient(loss, variables)
+            gradients = [
+                gradient * faster[v.path]
+                if v.path in faster
+                else gradient + decayed * v
+                if v.path in decays
+                else gradient
+                for gradient, v in zip(gradients, variables, strict=True)
+            ]
+            optimizer.apply(gradients, variables)
+            averages.update(optimizer.iterations)
             total += tf.reduce_sum(losses)
             right += tf.reduce_sum(tf.cast(tf.equal(ops.argmax(logits, axis=-1), answers), tf.int32))
         return total, right
@@ -157,25 +326,54 @@ def _epoch_function(model, optimizer):
     return take_steps
 
 
+def whiten(model, images) -> None:
+    """Give every `Whitening` layer of the model its kernel, from the first 5,000 training pictures, uint8 (n, h, w,
+    c)."""
+    for layer in model.layers:
+        if isinstance(layer, Whitening):
+            before = keras.Model(model.inputs, layer.input)
+            layer.set_from(before(tf.cast(images[:5000], tf.float32), training=False).numpy())
+
+
+def average_of_views(predict: Callable, images, views: str) -> np.ndarray:
+    """Logits averaged over several views of each picture, float32 (n, classes); images: uint8 (n, h, w, c).
+
+    views: "single"; "flip", the picture and its mirror image; "multi_crop", half of that, and half the same of the
+    picture moved by a pixel up and left, and down and right (K. Jordan, airbench, 2024).
+    """
+
+    def mirrored(pictures):
+        return (predict(pictures) + predict(pictures[:, :, ::-1])) / 2
+
+    if views == "single":
+        return predict(images)
+    if views == "flip":
+        return mirrored(images)
+    moved = [mirrored(augment.shifted(images, pixels, pixels)) for pixels in (-1, 1)]
+    return mirrored(images) / 2 + sum(moved) / 4
+
+
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     """The order in which epoch `epoch` (from 0) of a run with this seed sees `count` images: int32 (count,)."""
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
 
 
-def save_checkpoint(path: Path, identity: str, model, optimizer, history: dict, kept: list) -> None:
-    """Write all that a run needs to go on after this epoch, whole or not at all. Raises RecordError where it can't."""
+def save_checkpoint(path: Path, identity: str, variables: list, history: dict, kept: list) -> None:
+    """Write all that a run needs to go on after this epoch, whole or not at all. Raises RecordError where it can't.
+
+    variables: every one that an epoch may change: weights, the states of random layers, the optimizer's, averages.
+    """
     arrays = {"identity": np.array(identity), "history": np.array(json.dumps(history))}
-    arrays |= {f"variable{i}": variable.numpy() for i, variable in enumerate(_state(model, optimizer))}
+    arrays |= {f"variable{i}": variable.numpy() for i, variable in enumerate(variables)}
     # By number, not by name: Keras counts the names of layers on when the same network is built a second time.
     arrays |= {f"epoch{e}_{i}": array for e, weights in enumerate(kept) for i, array in enumerate(weights.values())}
     with records.writing_to(path), records.written_whole(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
-def load_checkpoint(path: Path, identity: str, model, optimizer) -> tuple[dict, list] | None:
+def load_checkpoint(path: Path, identity: str, variables: list, model) -> tuple[dict, list] | None:
     """Put back what `save_checkpoint` kept of this run: (history, snapshots); None, and nothing changed, where the file
     is missing, damaged or another run's."""
-    variables = _state(model, optimizer)
     try:
         with np.load(path, allow_pickle=False) as archive:
             if archive["identity"].item() != identity:
@@ -191,11 +389,6 @@ def load_checkpoint(path: Path, identity: str, model, optimizer) -> tuple[dict, 
     for array, variable in zip(arrays, variables, strict=True):
         variable.assign(array)
     return history, kept
-
-
-def _state(model, optimizer) -> list:
-    """Every variable that an epoch may change: weights, the states of random layers, the optimizer's."""
-    return [*model.variables, *optimizer.variables]
 
 
 def fit(
@@ -224,38 +417,58 @@ def fit(
     classes = model.output_shape[-1]
     if len(data.train_labels) == 0:
         raise ValueError(f"There is nothing to train on: {data.name} has no training pictures.")
-    images = tf.constant(check_images(data.train_images, model.input_shape[1:]))
-    labels = tf.constant(check_labels(data.train_labels, classes))
+    images = check_images(data.train_images, model.input_shape[1:])
+    labels = check_labels(data.train_labels, classes)
     check_images(data.validation_images, model.input_shape[1:])
     check_labels(data.validation_labels, classes)
     count = len(images)
     steps_an_epoch = math.ceil(count / recipe.batch_size)
-    optimizer = _OPTIMIZERS[recipe.optimizer](recipe.learning_rate)
-    take_steps = _epoch_function(model, optimizer)
+    steps = recipe.epochs * steps_an_epoch
+    steps_per_call = max(1, min(STEPS_PER_CALL, PICTURES_PER_CALL // recipe.batch_size))
+    optimizer = optimizer_of(recipe, steps)
+    whiten(model, images)
+    averages = Averages(model, recipe.averaging, steps)
+    take_steps = _epoch_function(model, optimizer, recipe, averages)
     predict_fast = predictor(model)
+    variables = [*model.variables, *optimizer.variables, *averages.variables]
 
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
     history = {name: [] for name in names}
     kept = [weights_of(model)] if snapshots else []
-    if checkpoint and (found := load_checkpoint(checkpoint, identity, model, optimizer)):
+    if checkpoint and (found := load_checkpoint(checkpoint, identity, variables, model)):
         history, kept = found
     first = len(history["loss"])
     status = "finished"
     begun = time.perf_counter()
-    steps = recipe.epochs * steps_an_epoch
-    with progress.bar(steps, description or model.name, unit="step", initial=first * steps_an_epoch) as bar:
+
+    def pictures(epoch):
+        """What an epoch trains on, as tensors."""
+        return [
+            part if part is None else tf.constant(part)
+            for part in augment.of_epoch(images, labels, recipe, seed, epoch)
+        ]
+
+    with (
+        progress.bar(steps, description or model.name, unit="step", initial=first * steps_an_epoch) as bar,
+        ThreadPoolExecutor(1, "augment") as preparing,
+    ):
         try:
+            coming = preparing.submit(pictures, first)
             for epoch in range(first, recipe.epochs):
                 epoch_begun = time.perf_counter()
+                shown = coming.result()
+                if recipe.augments and epoch + 1 < recipe.epochs:
+                    coming = preparing.submit(pictures, epoch + 1)
+                rate = float(optimizer.learning_rate)
                 order = epoch_order(seed, epoch, count)
                 whole = count // recipe.batch_size * recipe.batch_size
                 batches = order[:whole].reshape(-1, recipe.batch_size)
-                calls = [batches[i : i + STEPS_PER_CALL] for i in range(0, len(batches), STEPS_PER_CALL)]
+                calls = [batches[i : i + steps_per_call] for i in range(0, len(batches), steps_per_call)]
                 if whole < count:
                     calls.append(order[None, whole:])
                 total, right, seen = 0.0, 0, 0
                 for indices in calls:
-                    loss, correct = take_steps(images, labels, tf.constant(indices))
+                    loss, correct = take_steps(*shown, tf.constant(indices))
                     total, right, seen = total + float(loss), right + int(correct), seen + indices.size
                     bar.update(len(indices))
                     if not math.isfinite(total):
@@ -266,6 +479,10 @@ def fit(
                         break
                 if status == "diverged":
                     break
+                ends = epoch + 1 == recipe.epochs or status == "out of time"
+                averaged = recipe.averaging == "ema" or (recipe.averaging == "lookahead" and ends)
+                if averaged:
+                    averages.swap()
                 logits = predict_fast(data.validation_images)
                 if not np.isfinite(logits).all():  # the last step's weights: no loss has seen them yet
                     status = "diverged"
@@ -278,12 +495,14 @@ def fit(
                     bar.set_postfix_str(f"validation accuracy {history['validation_accuracy'][-1]:.1%}")
                 else:
                     bar.set_postfix_str(f"accuracy {history['accuracy'][-1]:.1%}")
-                history["learning_rate"].append(recipe.learning_rate)
+                history["learning_rate"].append(rate)
                 history["seconds"].append(round(time.perf_counter() - epoch_begun, 3))
                 if snapshots:
                     kept.append(weights_of(model))
+                if averaged and not ends:
+                    averages.swap()
                 if checkpoint:
-                    save_checkpoint(checkpoint, identity, model, optimizer, history, kept)
+                    save_checkpoint(checkpoint, identity, variables, history, kept)
                 if on_epoch:
                     on_epoch(history)
                 if status == "out of time":

@@ -49,7 +49,7 @@ def test_folding_changes_neither_outputs_nor_gradients(
 ):
     keras.utils.set_random_seed(seed)
     plain = enlarged(factor, interpolation, size=size, channels=channels, filters=filters, activation=activation)
-    folded = blocks.fold_upsampling(plain)
+    folded = blocks.fast_form(plain)
     assert folded is not plain
     conv = plain.layers[-1]
     for ours, theirs in zip(
@@ -66,7 +66,7 @@ def test_folding_follows_a_model_in_bfloat16(interpolation):
         plain = enlarged(3, interpolation)
     finally:
         keras.config.set_dtype_policy("float32")
-    folded = blocks.fold_upsampling(plain)
+    folded = blocks.fast_form(plain)
     assert folded(np.ones((1, 5, 4, 3), np.float32)).dtype == tf.bfloat16
     conv = plain.layers[-1]
     for ours, theirs in zip(outputs_and_gradients(folded, conv), outputs_and_gradients(plain, conv), strict=True):
@@ -75,7 +75,7 @@ def test_folding_follows_a_model_in_bfloat16(interpolation):
 
 def test_a_folded_model_shares_its_variables():
     plain = enlarged(3)
-    folded = blocks.fold_upsampling(plain)
+    folded = blocks.fast_form(plain)
     pictures = np.ones((1, 5, 4, 3), np.float32)
     plain.layers[-1].kernel.assign(np.full((4, 4, 3, 2), 0.5))
     np.testing.assert_allclose(folded(pictures), plain(pictures), rtol=1e-5)
@@ -89,7 +89,7 @@ def test_a_chain_folds_where_it_can_and_keeps_its_other_layers():
     x = layers.UpSampling2D(2, interpolation="bilinear")(x)
     x = layers.Conv2D(2, 3, 2, padding="same")(x)
     plain = keras.Model(pictures, layers.Flatten()(x))
-    folded = blocks.fold_upsampling(plain)
+    folded = blocks.fast_form(plain)
     assert sum(isinstance(layer, blocks.FoldedUpsampling) for layer in folded.layers) == 2
     some_pictures = np.random.default_rng(0).random((2, 6, 6, 3), np.float32)
     np.testing.assert_allclose(folded(some_pictures), plain(some_pictures), atol=1e-5)
@@ -161,7 +161,7 @@ def sequential():
 )  # fmt: skip
 def test_where_folding_would_not_hold_the_model_is_left_as_it_is(build):
     model = build()
-    assert blocks.fold_upsampling(model) is model
+    assert blocks.fast_form(model) is model
 
 
 def test_one_thread_between_operations_is_in_effect():

@@ -8,7 +8,7 @@ from helpers import tries
 from hypothesis import given
 from hypothesis import strategies as some
 
-from shathenet_utils.recipes import OPTIMIZERS, PRECISIONS, Recipe
+from shathenet_utils.recipes import WORDS, Recipe
 
 # A new field is added here with the default that is the old behaviour; what stands here is never edited.
 DEFAULTS = {
@@ -52,9 +52,9 @@ recipes = some.builds(
     Recipe,
     epochs=some.integers(1, 100),
     batch_size=some.sampled_from([1, 32, 512]),
-    optimizer=some.sampled_from(OPTIMIZERS),
+    optimizer=some.sampled_from(WORDS["optimizer"]),
     learning_rate=some.floats(1e-6, 1),
-    precision=some.sampled_from(PRECISIONS),
+    precision=some.sampled_from(WORDS["precision"]),
 )
 
 
