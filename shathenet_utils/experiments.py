@@ -409,8 +409,8 @@ SMALL = 100_000  # parameters: a network that small keeps all its weights of eve
 def _stacked(model, snapshots: list[dict]) -> dict[str, np.ndarray]:
     """What is kept of a run's epochs, in float16: weight → (epochs + 1, …), from epoch 0, the start.
 
-    Of a large network the first two convolutions are kept at every epoch, the rest at the first, the middle and the last:
-    (3, …), and "epochs of the rest" tells which those are.
+    Of a large network the first two convolutions are kept at every epoch, the rest at the first, the middle and the
+    last: (3, …), and "epochs of the rest" tells which those are.
     """
     last = len(snapshots) - 1
     few = sorted({0, last // 2, last})
