@@ -51,7 +51,7 @@ def _told(record: dict) -> str:
         return "diverged"
     named = (("validation", "validation_accuracy"), ("test", "test_accuracy"), ("multi-crop", "test_accuracy_tta"))
     told = [f"{name} {record[key]:.1%}" for name, key in named if record[key] is not None]
-    return f"{', '.join(told)}, {record['seconds']['total']:.0f} s"
+    return f"finished, {', '.join(told)}, {record['seconds']['total']:.0f} s"
 
 
 def _list(arguments) -> None:

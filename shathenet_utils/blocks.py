@@ -173,13 +173,14 @@ def fast_form(model):
     Each pair (UpSampling2D, Conv2D) that allows it is computed by `FoldedUpsampling`, each batch normalisation of
     pictures by `FusedBatchNormalization`. Where neither applies it is `model` itself.
     """
+    original = model
     if isinstance(model, keras.Sequential):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     folded = _foldable(model)
     skipped = {upsampling.name for _, upsampling in folded.values()}
     fused = {layer.name for layer in model.layers if type(layer) is layers.BatchNormalization and _fuses(layer)}
     if not folded and not fused:
-        return model
+        return original
 
     def call(layer, pictures, **arguments):
         if layer.name in skipped:

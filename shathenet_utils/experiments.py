@@ -93,11 +93,14 @@ class Experiment:
         """A pandas table of the variants: what differs between them."""
         import pandas
 
+        usual = {**Recipe(epochs=1).config(), "epochs": None}
         rows = [_flat(variant.config()) for variant in self.variants]
         for row, variant in zip(rows, self.variants, strict=True):
             row |= {"variant": variant.name + (" (pilot)" if variant.pilot else "")}
         table = pandas.DataFrame(rows).set_index("variant").fillna("default")
-        return table[[column for column in table if len(rows) == 1 or table[column].nunique() > 1]]
+        if len(rows) == 1:
+            return table[[name for name in table if table[name].iloc[0] != str(usual.get(name.replace(" ", "_")))]]
+        return table[[name for name in table if table[name].nunique() > 1]]
 
     def _repr_html_(self):
         return f"<p><b>{html.escape(self.question)}</b> {len(self.seeds)} seeds each.</p>{self.table().to_html()}"
@@ -147,7 +150,7 @@ class Experiment:
 def _flat(config: dict, prefix: str = "") -> dict:
     flat = {}
     for key, value in config.items():
-        flat |= _flat(value) if isinstance(value, dict) else {key.replace("_", " "): value}
+        flat |= _flat(value) if isinstance(value, dict) else {key.replace("_", " "): str(value)}
     return flat
 
 
@@ -289,6 +292,18 @@ def train(
         return result
 
 
+def built(variant: Variant, seed: int):
+    """A variant's model as a run with this seed starts from it: its weights drawn, in its precision."""
+    from shathenet_utils import blocks, models, training
+
+    blocks.keras.config.set_dtype_policy(variant.recipe.precision)
+    try:
+        training.set_seed(seed)
+        return models.build(variant.model, variant.model_arguments)
+    finally:
+        blocks.keras.config.set_dtype_policy("float32")
+
+
 def _train(
     experiment, variant, seed, data, recipe, budget, path, folder, checkpoint, seconds, on_epoch, name
 ) -> dict | None:
@@ -296,12 +311,7 @@ def _train(
     from shathenet_utils import blocks, models, training
 
     first = seed == experiment.seeds[0] and budget == "full" and not seconds
-    blocks.keras.config.set_dtype_policy(recipe.precision)
-    try:
-        training.set_seed(seed)
-        model = models.build(variant.model, variant.model_arguments)
-    finally:
-        blocks.keras.config.set_dtype_policy("float32")
+    model = built(variant, seed)
     counted = {  # before training: a model that can't be counted is told so at once
         "model_digest": models.model_digest(model),
         "parameters": model.count_params(),

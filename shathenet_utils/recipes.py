@@ -138,6 +138,10 @@ class Recipe:
             raise ValueError("Recipe: an exponential schedule never ends at 0: give an end above it.")
         if (self.warmup or self.start) and self.schedule == "step":
             raise ValueError("Recipe: a step schedule has no warm-up here.")
+        if self.start and not self.warmup:
+            raise ValueError("Recipe: start is where a warm-up begins: give a warmup above 0.")
+        if self.end and self.schedule in ("constant", "step"):
+            raise ValueError(f"Recipe: a {self.schedule} schedule falls to no end.")
         if self.schedule == "one_cycle" and not self.warmup:
             raise ValueError("Recipe: a one_cycle schedule rises first: give a warmup above 0.")
         if self.momentum == 1 or self.label_smoothing == 1 or self.warmup == 1:

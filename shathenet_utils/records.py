@@ -312,7 +312,7 @@ def _summary(found: list[dict]) -> dict:
         "parameters": f"{first['parameters']:,}",
         "MACs": f"{first['macs'] / 1e6:.1f}M",
         "epochs": first["epochs"],
-        "seeds": f"{len(found)}" + (f", diverged: {', '.join(lost)}" if lost else ""),
+        "seeds": f"{len(found)}, diverged: {', '.join(lost)}" if lost else len(found),
         **accuracies,
     }
 

@@ -424,6 +424,7 @@ def fit(
     count = len(images)
     steps_an_epoch = math.ceil(count / recipe.batch_size)
     steps = recipe.epochs * steps_an_epoch
+    constant = isinstance(learning_rate(recipe, steps), float | int)
     steps_per_call = max(1, min(STEPS_PER_CALL, PICTURES_PER_CALL // recipe.batch_size))
     optimizer = optimizer_of(recipe, steps)
     whiten(model, images)
@@ -459,7 +460,7 @@ def fit(
                 shown = coming.result()
                 if recipe.augments and epoch + 1 < recipe.epochs:
                     coming = preparing.submit(pictures, epoch + 1)
-                rate = float(optimizer.learning_rate)
+                rate = recipe.learning_rate if constant else float(optimizer.learning_rate)
                 order = epoch_order(seed, epoch, count)
                 whole = count // recipe.batch_size * recipe.batch_size
                 batches = order[:whole].reshape(-1, recipe.batch_size)

@@ -55,6 +55,7 @@ def a_record(seed=0, *, epochs=3, **changes):
         "seed": seed,
         "budget": "full",
         "status": "finished",
+        "split": {"train": 45_000, "validation": 5_000, "test": 10_000, "seed": 0},
         "config_hash": "0123456789abcdef",
         "parameters": 17882,
         "macs": 2896192,

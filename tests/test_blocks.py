@@ -130,10 +130,6 @@ def a_convolution_that_does_more():
     return keras.Model(pictures, Doubled(2, 3, 2, padding="same")(layers.UpSampling2D(2)(pictures)))
 
 
-def sequential():
-    return keras.Sequential([keras.Input((4, 4, 3)), layers.UpSampling2D(2), layers.Conv2D(2, 3, 2, padding="same")])
-
-
 @pytest.mark.parametrize(
     "build",
     [
@@ -151,12 +147,11 @@ def sequential():
         large_picture_changed,
         large_picture_used_later,
         a_convolution_that_does_more,
-        sequential,
     ],
     ids=[
         "other stride", "valid padding", "smaller kernel", "oblong kernel", "no bias", "dilated", "groups",
         "a loss of its own", "bicubic", "two branches", "large picture is an output", "large picture changed",
-        "large picture used later", "subclass", "sequential",
+        "large picture used later", "subclass",
     ],
 )  # fmt: skip
 def test_where_folding_would_not_hold_the_model_is_left_as_it_is(build):
@@ -197,3 +192,127 @@ def test_a_process_that_started_tensorflow_with_other_threads_records_nothing():
     threads, said = python(source).stdout.splitlines()
     assert threads == "2"
     assert said.startswith("TensorFlow was started before shathenet_utils set its threads")
+
+
+def normalised(**arguments):
+    """A convolution under batch normalisation with weights and statistics of its own."""
+    pictures = keras.Input((6, 5, 3))
+    x = layers.Conv2D(4, 3, padding="same")(pictures)
+    x = layers.BatchNormalization(
+        beta_initializer="normal", gamma_initializer="uniform", moving_mean_initializer="normal", **arguments
+    )(x)
+    return keras.Model(pictures, layers.ReLU()(x))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"scale": False}, {"center": False}, {"momentum": 0.6, "epsilon": 1e-5}, {"trainable": False}],
+    ids=str,
+)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+def test_the_fused_batch_norm_is_kerass(arguments, training):
+    keras.utils.set_random_seed(1)
+    plain = normalised(**arguments)
+    fused = blocks.fast_form(plain)
+    conv, norm = plain.layers[1:3]
+    assert [type(layer).__name__ for layer in fused.layers][2] == "FusedBatchNormalization"
+    start, found = [weight.numpy() for weight in norm.weights], []
+    for network in (fused, plain):
+        for weight, value in zip(norm.weights, start, strict=True):
+            weight.assign(value)
+        pictures = tf.constant(np.random.default_rng(0).normal(size=(8, 6, 5, 3)), tf.float32)
+        watched = [conv.kernel.value, *(weight.value for weight in norm.trainable_weights), pictures]
+        with tf.GradientTape() as tape:
+            tape.watch(pictures)
+            outputs = network(pictures, training=training)
+            weighting = np.random.default_rng(1).normal(size=outputs.shape).astype(np.float32)
+            total = tf.reduce_sum(outputs**2 * weighting)
+        statistics = [norm.moving_mean.numpy(), norm.moving_variance.numpy()]
+        found.append([outputs.numpy(), *statistics, *map(np.asarray, tape.gradient(total, watched))])
+    for ours, theirs in zip(*found, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+    changed = any((a != b).any() for a, b in zip(start[-2:], found[0][1:3], strict=True))
+    assert changed == (training and arguments.get("trainable", True))
+
+
+def test_the_fused_batch_norm_takes_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        plain = normalised()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    pictures = np.random.default_rng(0).normal(size=(64, 6, 5, 3)).astype(np.float32)
+    ours, theirs = blocks.fast_form(plain)(pictures, training=True), plain(pictures, training=True)
+    assert ours.dtype == theirs.dtype == tf.bfloat16
+    np.testing.assert_allclose(tf.cast(ours, "float32"), tf.cast(theirs, "float32"), atol=0.03)
+
+
+def renormalised():
+    pictures = keras.Input((6, 5, 3))
+    return keras.Model(pictures, layers.BatchNormalization(renorm=True)(pictures))
+
+
+def of_a_vector():
+    pictures = keras.Input((7,))
+    return keras.Model(pictures, layers.BatchNormalization()(pictures))
+
+
+def over_rows():
+    pictures = keras.Input((6, 5, 3))
+    return keras.Model(pictures, layers.BatchNormalization(axis=1)(pictures))
+
+
+@pytest.mark.parametrize("build", [renormalised, of_a_vector, over_rows])
+def test_a_batch_norm_of_another_kind_is_left_as_it_is(build):
+    model = build()
+    assert blocks.fast_form(model) is model
+
+
+def test_a_sequential_network_folds_too():
+    chain = [keras.Input((4, 4, 3)), layers.UpSampling2D(2), layers.Conv2D(2, 3, 2, padding="same")]
+    model = keras.Sequential(chain)
+    folded = blocks.fast_form(model)
+    assert type(folded.layers[-1]).__name__ == "FoldedUpsampling"
+    pictures = np.random.default_rng(0).normal(size=(4, 4, 4, 3)).astype(np.float32)
+    np.testing.assert_allclose(folded(pictures), model(pictures), atol=1e-5)
+
+
+def test_a_sequential_network_is_fast_too_and_shares_its_weights():
+    model = keras.Sequential([keras.Input((6, 5, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()])
+    fast = blocks.fast_form(model)
+    assert {type(layer).__name__ for layer in fast.layers} > {"FusedBatchNormalization"}
+    assert [id(weight) for weight in fast.weights] == [id(weight) for weight in model.weights]
+    pictures = np.random.default_rng(0).normal(size=(4, 6, 5, 3)).astype(np.float32)
+    np.testing.assert_allclose(fast(pictures), model(pictures), atol=1e-5)
+
+
+def test_whitened_patches_of_pictures_are_uncorrelated_and_of_variance_one():
+    stream = np.random.default_rng(0)
+    pictures = stream.normal(size=(200, 9, 9, 3)) @ stream.normal(size=(3, 3)) + 0.2 * stream.normal(size=3)
+    network = keras.Sequential([keras.Input((9, 9, 3)), blocks.Whitening(2)])
+    layer = network.layers[0]
+    layer.set_from(pictures, epsilon=0)
+    outputs = np.asarray(network(pictures.astype(np.float32))).reshape(-1, 24)
+    np.testing.assert_allclose(outputs[:, :12].T @ outputs[:, :12] / len(outputs), np.eye(12), atol=1e-3)
+    np.testing.assert_array_equal(outputs[:, 12:], -outputs[:, :12])
+    assert [weight.path.split("/")[-1] for weight in layer.trainable_weights] == ["bias"]
+    kernel = layer.kernel.numpy()
+    layer.set_from(pictures, epsilon=0)
+    np.testing.assert_array_equal(kernel, layer.kernel.numpy())
+    again = blocks.Whitening.from_config(layer.get_config())
+    assert (again.filters, again.kernel_size, again.padding) == (24, (2, 2), "valid")
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_a_dirac_kernel_passes_its_input_on(size):
+    pictures = np.random.default_rng(0).normal(size=(2, 8, 8, 4)).astype(np.float32)
+    same = layers.Conv2D(4, size, padding="same", use_bias=False, kernel_initializer=blocks.Dirac())
+    np.testing.assert_allclose(same(pictures), pictures, atol=1e-6)
+    keras.utils.set_random_seed(0)
+    wider = layers.Conv2D(10, size, padding="same", use_bias=False, kernel_initializer=blocks.Dirac())
+    np.testing.assert_allclose(wider(pictures)[..., :4], pictures, atol=1e-6)
+    rest = wider.kernel.numpy()[..., 4:]
+    assert np.abs(rest).max() <= 1 / np.sqrt(size * size * 4)
+    assert rest.std() == pytest.approx(1 / np.sqrt(3 * size * size * 4), rel=0.15)
+    narrower = layers.Conv2D(2, size, padding="same", use_bias=False, kernel_initializer=blocks.Dirac("zeros"))
+    np.testing.assert_allclose(narrower(pictures), pictures[..., :2], atol=1e-6)

@@ -308,7 +308,7 @@ def test_runs_give_numbers_by_seed():
     np.testing.assert_allclose(runs.values("plain"), [0.50, 0.51, 0.52])
     np.testing.assert_allclose(runs.values("plain", "training_accuracy"), [0.6, 0.61, 0.62])
     assert runs.interval("plain") == stats.interval([0.50, 0.51, 0.52])
-    np.testing.assert_allclose(runs.paired("better", "plain"), [0.06, 0.05, 0.04])
+    np.testing.assert_allclose(runs.paired("better", "plain"), ([0.56] * 3, [0.50, 0.51, 0.52]))
     assert runs.difference("better", "plain").mean == pytest.approx(0.05)
 
 
@@ -332,7 +332,36 @@ def test_only_seeds_that_both_have_are_paired():
     runs = made_up_runs()
     del runs.recorded["plain"][0]
     runs.recorded["better"].reverse()
-    np.testing.assert_allclose(runs.paired("better", "plain"), [0.05, 0.04])
+    np.testing.assert_allclose(runs.paired("better", "plain"), ([0.56, 0.56], [0.51, 0.52]))
+
+
+def diverged(record):
+    return record | {"validation_accuracy": None, "test_accuracy": None, "test_predictions": None, "status": "diverged"}
+
+
+def test_a_diverged_seed_is_left_out_and_named():
+    runs = made_up_runs()
+    runs.recorded["plain"][1] = diverged(runs.recorded["plain"][1])
+    assert (len(runs.finished("plain")), runs.diverged("plain"), runs.diverged("better")) == (2, [1], [])
+    assert runs.interval("plain") == stats.interval([0.50, 0.52])
+    assert runs.difference("better", "plain") == stats.paired_difference([0.56, 0.56], [0.50, 0.52])
+    assert runs.table().loc["plain", "seeds"] == "3, diverged: 1"
+
+
+def test_runs_on_other_pictures_are_never_subtracted():
+    runs = made_up_runs()
+    for record in runs.recorded["better"]:
+        record["split"] = {**record["split"], "train": 50_000, "validation": 0}
+    with pytest.raises(ValueError, match="better and plain were trained on different numbers of pictures"):
+        runs.difference("better", "plain")
+
+
+def test_views_stand_in_the_table_only_where_they_were_tested():
+    runs = made_up_runs()
+    assert "multi-crop" not in runs.table()
+    for record in runs.recorded["better"]:
+        record["test_accuracy_tta"] = 0.61
+    assert runs.table()["multi-crop"].tolist() == ["–", "61.0 % (61.0 to 61.0)"]
 
 
 def test_the_table_shows_ours_and_below_it_the_readers_own():

@@ -1,6 +1,7 @@
 """Training does what a plain Keras loop does, repeats bit for bit, and says in one sentence what it can't do."""
 
 import dataclasses
+import functools
 import os
 import re
 import signal
@@ -14,7 +15,7 @@ from helpers import python, tiny_dataset, tries
 from hypothesis import given
 from hypothesis import strategies as some
 
-from shathenet_utils import ROOT, models, training
+from shathenet_utils import ROOT, augment, models, training
 from shathenet_utils.blocks import keras, layers
 from shathenet_utils.recipes import Recipe
 
@@ -53,21 +54,33 @@ import hashlib, json, sys
 sys.path.insert(0, "tests")
 from helpers import tiny_dataset
 from shathenet_utils import models, training
-from shathenet_utils.blocks import keras, layers
-from shathenet_utils.recipes import Recipe
+from shathenet_utils.blocks import keras
+from shathenet_utils.recipes import ORIGINAL_AUGMENTATION, Recipe
 
-def wide():
-    pictures = x = keras.Input((32, 32, 3))
-    for filters in (64, 128):
-        x = layers.Conv2D(filters, 3, padding="same")(x)
-        x = layers.ReLU()(layers.BatchNormalization()(layers.MaxPooling2D(2)(x)))
-    return keras.Model(pictures, layers.Dense(10)(layers.GlobalMaxPooling2D()(x)))
-
+AIRBENCH = dict(
+    optimizer="sgd", learning_rate=0.5, momentum=0.85, nesterov=True, weight_decay=0.001, decay="coupled",
+    schedule="linear", warmup=0.23, label_smoothing=0.2, averaging="lookahead", bias_rate=64.0, flip="alternating",
+    translate=2,
+)
+SGD = dict(optimizer="sgd", learning_rate=0.1, momentum=0.9, schedule="cosine", flip="random", translate=2)
+ORIGINAL = dict(ORIGINAL_AUGMENTATION, mixup=0.2, cutout=8)
 data = tiny_dataset(train=120, validation=30)
-for build, batch, seed in ((models.v1_0, 32, 0), (models.v1_0, 40, 0), (models.v1_0, 32, 1), (wide, 50, 0)):
+for build, seed, fields in (
+    (models.v1_0, 0, {}),
+    (models.v1_0, 0, {"batch_size": 40}),
+    (models.v1_0, 1, {}),
+    (models.v1_1, 0, ORIGINAL | {"precision": "mixed_bfloat16"}),
+    (models.thin_resnet, 0, SGD),
+    (models.thin_resnet, 0, SGD | {"precision": "mixed_bfloat16"}),
+    (models.airbench, 0, AIRBENCH),
+    (models.airbench, 0, AIRBENCH | {"precision": "mixed_bfloat16"}),
+    (models.airbench, 0, dict(optimizer="muon", momentum=0.6, nesterov=True, learning_rate=0.1)),
+):
+    recipe = Recipe(epochs=2, **fields)
+    keras.config.set_dtype_policy(recipe.precision)
     training.set_seed(seed)
     model = build()
-    history = training.fit(model, data, Recipe(epochs=2, batch_size=batch), seed=seed).history
+    history = training.fit(model, data, recipe, seed=seed).history
     del history["seconds"]
     weights = b"".join(variable.numpy().tobytes() for variable in model.variables)
     print(hashlib.sha256(weights + json.dumps(history).encode()).hexdigest())
@@ -80,7 +93,7 @@ def test_a_run_repeats_bit_for_bit_in_a_fresh_process(capsys):
         exec(REPEAT, {})
     here = capsys.readouterr().out.split()
     assert here == python(REPEAT).stdout.split()
-    assert len(set(here)) == 4  # another batch size, another seed, another network: other weights
+    assert len(set(here)) == len(here) == 9  # another batch size, seed, network, precision: other weights
 
 
 @tries(30)
@@ -123,12 +136,258 @@ def test_an_epoch_is_what_a_plain_keras_loop_computes(data, function, arguments,
 
 
 def test_adam_takes_kerass_steps(data):
-    ours, theirs = built(), built()
+    ours, theirs = built(models.v1_0), built(models.v1_0)  # batch norm's rounding is another, which Adam would enlarge
     training.fit(ours, data, Recipe(epochs=1, batch_size=100, learning_rate=1e-2), seed=5)
     theirs.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for batch in training.epoch_order(5, 0, 200).reshape(2, 100):
         theirs.train_on_batch(data.train_images[batch].astype(np.float32), data.train_labels[batch])
     np.testing.assert_allclose(training.predict(ours, data.test_images), theirs(data.test_images), atol=1e-3)
+
+
+def rates(recipe, steps=100):
+    """The learning rate of each step of a run."""
+    rate = training.learning_rate(recipe, steps)
+    return np.array([rate if isinstance(rate, float) else float(rate(step)) for step in range(steps + 1)])
+
+
+SCHEDULES = {
+    "constant": ({}, [(0, 1), (100, 1)]),
+    "constant after a rise": ({"warmup": 0.1, "start": 0.5}, [(0, 0.5), (5, 0.75), (10, 1), (100, 1)]),
+    "step": ({"schedule": "step"}, [(0, 1), (50, 1), (51, 0.1), (75, 0.1), (76, 0.01), (100, 0.01)]),
+    "step, other": ({"schedule": "step", "drops": (0.3,), "drop": 0.5}, [(30, 1), (31, 0.5), (100, 0.5)]),
+    "exponential": ({"schedule": "exponential", "end": 0.01}, [(0, 1), (50, 0.1), (100, 0.01)]),
+    "cosine": ({"schedule": "cosine"}, [(0, 1), (50, 0.5), (100, 0)]),
+    "cosine to an end": ({"schedule": "cosine", "end": 0.1}, [(0, 1), (50, 0.55), (100, 0.1)]),
+    "cosine after a rise": ({"schedule": "cosine", "warmup": 0.2}, [(0, 0), (10, 0.5), (20, 1), (60, 0.5), (100, 0)]),
+    "linear": ({"schedule": "linear", "end": 0.5}, [(0, 1), (50, 0.75), (100, 0.5)]),
+    "triangle": (
+        {"schedule": "linear", "warmup": 0.2, "start": 0.2, "end": 0.1},
+        [(0, 0.2), (10, 0.6), (20, 1), (60, 0.55), (100, 0.1)],
+    ),
+    "one cycle": (
+        {"schedule": "one_cycle", "warmup": 0.3, "start": 0.04},
+        [(0, 0.04), (15, 0.52), (30, 1), (65, 0.5), (100, 0)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("fields", "points"), SCHEDULES.values(), ids=SCHEDULES)
+def test_a_schedule_goes_through_its_points(fields, points):
+    found = rates(Recipe(epochs=1, learning_rate=0.2, **fields))
+    for step, share in points:
+        assert found[step] == pytest.approx(0.2 * share, abs=1e-6), step
+
+
+def test_the_history_tells_each_epochs_first_learning_rate(data):
+    recipe = Recipe(epochs=4, batch_size=100, learning_rate=0.01, schedule="linear", warmup=0.25)
+    history = training.fit(built(), data, recipe).history
+    np.testing.assert_allclose(history["learning_rate"], [0, 0.01, 0.01 * 2 / 3, 0.01 / 3], atol=1e-8)
+
+
+KERAS = {
+    "sgd": (lambda: keras.optimizers.SGD(0.01), {}),
+    "momentum": (lambda: keras.optimizers.SGD(0.01, momentum=0.9), {"momentum": 0.9}),
+    "nesterov": (lambda: keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True), {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": (lambda: keras.optimizers.RMSprop(0.001, momentum=0.5), {"momentum": 0.5, "learning_rate": 0.001}),
+    "adam": (lambda: keras.optimizers.Adam(0.01), {}),
+    "adamw": (lambda: keras.optimizers.AdamW(0.01, weight_decay=0.1), {"weight_decay": 0.1}),
+    "lion": (lambda: keras.optimizers.Lion(0.001, weight_decay=0.1), {"weight_decay": 0.1, "learning_rate": 0.001}),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_every_optimizer_takes_kerass_steps(data, name):
+    optimizer, fields = KERAS[name]
+    kind = name if name in ("sgd", "rmsprop", "adam", "adamw", "lion") else "sgd"
+    ours, theirs = built(models.v1_0), built(models.v1_0)
+    recipe = Recipe(epochs=1, batch_size=100, optimizer=kind, **{"learning_rate": 0.01} | fields)
+    training.fit(ours, data, recipe, seed=5)
+    keras_one = optimizer()
+    if "weight_decay" in fields:
+        keras_one.exclude_from_weight_decay(var_list=[weight for weight in theirs.weights if len(weight.shape) < 2])
+    theirs.compile(keras_one, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    for batch in training.epoch_order(5, 0, 200).reshape(2, 100):
+        theirs.train_on_batch(data.train_images[batch].astype(np.float32), data.train_labels[batch])
+    for our, their in zip(ours.weights, theirs.weights, strict=True):
+        np.testing.assert_allclose(our, their, atol=2e-4, err_msg=our.path)
+
+
+def one_step(data, **fields):
+    """The weights before and after one step of SGD on all pictures, and the gradient of the plain loss."""
+    model = built(models.v1_0)
+    before = training.weights_of(model)
+    images, labels = data.train_images.astype(np.float32), data.train_labels
+    with training.tf.GradientTape() as tape:
+        losses = keras.losses.sparse_categorical_crossentropy(labels, model(images), from_logits=True)
+        loss = training.ops.mean(losses)
+    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
+    gradients = {weight.path: np.asarray(g) for weight, g in zip(model.trainable_weights, gradients, strict=True)}
+    recipe = Recipe(**{"epochs": 1, "batch_size": 200, "optimizer": "sgd", "learning_rate": 0.1} | fields)
+    training.fit(model, data, recipe)
+    return before, training.weights_of(model), gradients
+
+
+def test_weight_decay_coupled_or_decoupled_shrinks_kernels_and_no_bias(data):
+    for decay in ("coupled", "decoupled"):
+        before, after, gradients = one_step(data, weight_decay=0.5, decay=decay)
+        for path, weight in before.items():
+            shrunk = 0.1 * 0.5 * weight if "kernel" in path else 0
+            np.testing.assert_allclose(after[path], weight - shrunk - 0.1 * gradients[path], atol=1e-5, err_msg=path)
+    # With momentum the two part: the decoupled step is the weight's alone.
+    coupled = one_step(data, weight_decay=0.5, decay="coupled", epochs=3, momentum=0.9)[1]
+    decoupled = one_step(data, weight_decay=0.5, epochs=3, momentum=0.9)[1]
+    assert np.abs(coupled["conv1/kernel"] - decoupled["conv1/kernel"]).max() > 1e-3
+
+
+def test_the_shifts_of_batch_norm_learn_faster_by_their_rate(data):
+    def shift(rate):
+        model = built()
+        before = training.weights_of(model)
+        recipe = Recipe(epochs=1, batch_size=200, optimizer="sgd", learning_rate=1e-3, bias_rate=rate)
+        training.fit(model, data, recipe)
+        return [(path, array - before[path]) for path, array in training.weights_of(model).items()]
+
+    for (path, plain), (_, fast) in zip(shift(1.0), shift(64.0), strict=True):
+        factor = 64 if "beta" in path else 1
+        np.testing.assert_allclose(fast, factor * plain, rtol=1e-3, atol=1e-6, err_msg=path)
+
+
+def orthogonal(matrix):
+    """U·Vᵀ of a matrix's singular value decomposition."""
+    left, _, right = np.linalg.svd(np.float64(matrix), full_matrices=False)
+    return left @ right
+
+
+def test_muons_step_makes_the_singular_values_of_a_kernels_step_about_one():
+    stream = np.random.default_rng(0)
+    for shape in ((3, 3, 8, 16), (3, 3, 2, 40), (1, 1, 6, 6)):
+        kernel = keras.Variable(stream.normal(size=shape).astype(np.float32))
+        gradient = stream.normal(size=shape).astype(np.float32)
+        optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, rest_rate=2.0, steps=5)
+        optimizer.build([kernel])
+        start = kernel.numpy() * shape[-1] ** 0.5 / np.linalg.norm(kernel)
+        optimizer.apply([training.tf.constant(gradient)], [kernel])
+        step = ((start - kernel.numpy()) / 0.1).reshape(-1, shape[-1])
+        values = np.linalg.svd(step, compute_uv=False)
+        assert 0.5 < values.min() <= values.max() < 1.3
+        cosine = (step * orthogonal(gradient.reshape(-1, shape[-1]))).sum()
+        assert cosine / np.linalg.norm(step) / np.sqrt(min(step.shape)) > 0.95
+
+
+def test_muon_follows_its_definition_over_steps_and_leaves_other_weights_to_nesterov_sgd():
+    stream = np.random.default_rng(0)
+    kernel, bias = (keras.Variable(stream.normal(size=shape).astype(np.float32)) for shape in ((3, 3, 4, 5), (5,)))
+    optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, rest_rate=2.0)
+    optimizer.build([kernel, bias])
+    expected, moments = [kernel.numpy().reshape(-1, 5), bias.numpy()], [0, 0]
+    for _ in range(4):
+        gradients = [stream.normal(size=kernel.shape), stream.normal(size=5)]
+        optimizer.apply([training.tf.constant(g, training.tf.float32) for g in gradients], [kernel, bias])
+        steps = []
+        for i, gradient in enumerate((gradients[0].reshape(-1, 5), gradients[1])):
+            moments[i] = 0.6 * moments[i] + gradient
+            steps.append(gradient + 0.6 * moments[i])
+        x = steps[0].T / np.linalg.norm(steps[0])
+        for _ in range(3):
+            square = x @ x.T
+            x = 3.4445 * x + (-4.7750 * square + 2.0315 * square @ square) @ x
+        expected[0] = expected[0] * np.sqrt(5) / np.linalg.norm(expected[0]) - 0.1 * x.T
+        expected[1] = expected[1] - 0.2 * steps[1]
+    np.testing.assert_allclose(kernel.numpy().reshape(-1, 5), expected[0], atol=1e-4)
+    np.testing.assert_allclose(bias.numpy(), expected[1], atol=1e-4)
+
+
+def loss_of(recipe, logits, labels, others=None, shares=None):
+    return np.asarray(training._losses(recipe, 4)(logits, labels, others, shares))
+
+
+def test_the_losses_are_their_formulas():
+    stream = np.random.default_rng(0)
+    logits, labels, others = stream.normal(size=(6, 4)).astype(np.float32), np.arange(6) % 4, (np.arange(6) + 1) % 4
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth, other = np.eye(4)[labels], np.eye(4)[others]
+    expect = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    expect(loss_of(Recipe(1), logits, labels), -(truth * np.log(p)).sum(1))
+    smooth = 0.8 * truth + 0.2 / 4
+    expect(loss_of(Recipe(1, label_smoothing=0.2), logits, labels), -(smooth * np.log(p)).sum(1))
+    expect(loss_of(Recipe(1, loss="mse"), logits, labels), ((truth - p) ** 2).mean(1))
+    expect(loss_of(Recipe(1, loss="focal"), logits, labels), -(truth * (1 - p) ** 2 * np.log(p)).sum(1))
+    shares = stream.uniform(size=6).astype(np.float32)
+    mixed = shares[:, None] * truth + (1 - shares[:, None]) * other
+    expect(loss_of(Recipe(1, mixup=0.2), logits, labels, others, shares), -(mixed * np.log(p)).sum(1))
+
+
+@pytest.mark.parametrize("kind", ["ema", "lookahead"])
+def test_averaged_weights_follow_their_rule(kind):
+    weight = keras.Variable(np.float32([0.0]))
+    model = types.SimpleNamespace(variables=[weight, keras.Variable(np.int32([7]), dtype="int32")])
+    averages = training.Averages(model, kind, 20)
+    assert len(averages.variables) == 1  # the state of a random layer is no number to average
+    value, average = 0.0, 0.0
+    for step in range(1, 21):
+        value += 1.0
+        weight.assign([value])
+        averages.update(training.tf.constant(step))
+        if kind == "ema":
+            keep = min(0.999, (1 + step) / (10 + step))
+            average = keep * average + (1 - keep) * value
+        elif step % 5 == 0:
+            keep = 0.95**5 * (step / 20) ** 3
+            value = average = keep * average + (1 - keep) * value
+        np.testing.assert_allclose([weight.numpy()[0], averages.variables[0].numpy()[0]], [value, average], rtol=1e-5)
+    averages.swap()
+    np.testing.assert_allclose([averages.variables[0].numpy()[0], weight.numpy()[0]], [value, average], rtol=1e-5)
+
+
+def test_what_is_evaluated_and_kept_is_the_moving_average(data):
+    model = built()
+    fitted = training.fit(model, data, Recipe(epochs=3, learning_rate=0.01, averaging="ema"))
+    logits = training.predict(model, data.validation_images)
+    assert fitted.history["validation_accuracy"][-1] == training.accuracy(logits, data.validation_labels)
+    assert fitted.history["validation_loss"][-1] == training.cross_entropy(logits, data.validation_labels)
+    plain = built()
+    training.fit(plain, data, Recipe(epochs=3, learning_rate=0.01))
+    assert any((ours != theirs).any() for ours, theirs in zip(
+        training.weights_of(model).values(), training.weights_of(plain).values(), strict=True))  # fmt: skip
+
+
+def test_views_are_averaged_as_said(trained, data):
+    predict = training.predictor(trained[0])
+    images = data.test_images
+    np.testing.assert_array_equal(training.average_of_views(predict, images, "single"), predict(images))
+    mirrored = (predict(images) + predict(images[:, :, ::-1])) / 2
+    np.testing.assert_allclose(training.average_of_views(predict, images, "flip"), mirrored, atol=1e-6)
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
+    moved = [padded[:, y : y + 32, y : y + 32] for y in (0, 2)]
+    views = [view for picture in moved for view in (picture, picture[:, :, ::-1])]
+    expected = mirrored / 2 + sum(predict(view) for view in views) / 8
+    np.testing.assert_allclose(training.average_of_views(predict, images, "multi_crop"), expected, atol=1e-6)
+
+
+def test_a_whitening_layer_is_set_from_the_training_pictures_and_stays(data):
+    model = built(models.airbench, widths=(4, 4, 4))
+    layer = model.get_layer("whiten")
+    training.whiten(model, data.train_images)
+    kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
+    assert np.linalg.matrix_rank(kernel.reshape(12, 24)) == 12
+    training.fit(model, data, Recipe(epochs=1, optimizer="sgd", learning_rate=0.1))
+    np.testing.assert_array_equal(layer.kernel.numpy(), kernel)
+    assert (layer.bias.numpy() != bias).any()
+
+
+@tries(6)
+@given(some.sampled_from(["flip", "translate", "mixup", "rotate", "cutout"]), some.integers(0, 3))
+def test_augmented_pictures_are_what_an_epoch_trains_on(name, seed):
+    data = tiny_dataset(train=40, validation=0, test=1)
+    fields = {"flip": "alternating", "translate": 2, "mixup": 0.5, "rotate": 30.0, "cutout": 8}
+    recipe = Recipe(epochs=2, batch_size=40, optimizer="sgd", learning_rate=1e-12, **{name: fields[name]})
+    model = built()
+    history = training.fit(model, data, recipe, seed=seed).history
+    shown = augment.of_epoch(data.train_images, data.train_labels, recipe, seed, 1)
+    logits = model(shown.images.astype(np.float32), training=True)
+    labels, shares = shown.labels.astype(np.int32), shown.shares
+    losses = training._losses(recipe, 10)(logits, labels, shown.other_labels, shares)
+    assert history["loss"][1] == pytest.approx(float(np.mean(losses)), rel=1e-3)
 
 
 def test_the_history_tells_the_loss_and_accuracy_of_the_pictures_trained_on(data):
@@ -316,12 +575,25 @@ def stop_after(epochs):
     return stop
 
 
-def fit_with_checkpoint(data, path, identity="a run", **arguments):
+RESUMED = {
+    "plain": {},
+    "augmented, averaged, scheduled": {
+        "flip": "alternating", "translate": 2, "averaging": "ema", "schedule": "cosine", "warmup": 0.25,
+    },
+    "lookahead": {
+        "optimizer": "sgd", "momentum": 0.85, "nesterov": True, "averaging": "lookahead", "weight_decay": 0.001,
+        "decay": "coupled", "label_smoothing": 0.2, "bias_rate": 8.0,
+    },
+    "muon": {"optimizer": "muon", "momentum": 0.6, "nesterov": True, "mixup": 0.2, "precision": "mixed_bfloat16"},
+    "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "rotate": 20.0, "averaging": "ema"},
+}  # fmt: skip
+
+
+def fit_with_checkpoint(data, path, identity="a run", fields=None, **arguments):
     training.set_seed(7)
     model = with_random_layers()
-    fitted = training.fit(
-        model, data, Recipe(epochs=4), seed=7, snapshots=True, checkpoint=path, identity=identity, **arguments
-    )
+    recipe = Recipe(epochs=4, **fields or {})
+    fitted = training.fit(model, data, recipe, seed=7, snapshots=True, checkpoint=path, identity=identity, **arguments)
     return training.weights_of(model), fitted
 
 
@@ -337,11 +609,15 @@ def assert_same_run(one, other):
             np.testing.assert_array_equal(array, expected)
 
 
-@pytest.mark.parametrize("stops", [(1,), (2,), (3,), (1, 2, 3)], ids=str)
-def test_a_stopped_run_goes_on_bit_for_bit_as_if_it_had_not(data, tmp_path, capsys, stops):
-    whole = fit_with_checkpoint(data, tmp_path / "whole.npz")
+@pytest.mark.parametrize(
+    ("fields", "stops"),
+    [(RESUMED["plain"], (1,)), (RESUMED["plain"], (1, 2, 3)), *((fields, (2, 3)) for fields in RESUMED.values())],
+    ids=["one stop", "three stops", *RESUMED],
+)
+def test_a_stopped_run_goes_on_bit_for_bit_as_if_it_had_not(data, tmp_path, capsys, fields, stops):
+    whole = fit_with_checkpoint(data, tmp_path / "whole.npz", fields=fields)
     for epochs in stops:
-        _, stopped = fit_with_checkpoint(data, tmp_path / "stopped.npz", on_epoch=stop_after(epochs))
+        _, stopped = fit_with_checkpoint(data, tmp_path / "stopped.npz", fields=fields, on_epoch=stop_after(epochs))
         assert (stopped.status, stopped.epochs) == ("interrupted", epochs)
         assert f"Stopped after {epochs} of 4 epochs; the same call will go on from there." in capsys.readouterr().out
     seen = []
@@ -349,7 +625,7 @@ def test_a_stopped_run_goes_on_bit_for_bit_as_if_it_had_not(data, tmp_path, caps
     def see(history):
         seen.append(len(history["loss"]))
 
-    resumed = fit_with_checkpoint(data, tmp_path / "stopped.npz", on_epoch=see)
+    resumed = fit_with_checkpoint(data, tmp_path / "stopped.npz", fields=fields, on_epoch=see)
     assert seen == list(range(stops[-1] + 1, 5))
     assert_same_run(whole, resumed)
 
