@@ -19,10 +19,22 @@ def _seeds(text: str) -> list[int]:
         raise argparse.ArgumentTypeError(f"seeds are written 0-4 or 0,2,3, not {text!r}") from None
 
 
+def _cores(text: str) -> int:
+    """A whole number from 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"cores are a whole number from 1, not {text!r}")
+    return int(text)
+
+
 def _train(arguments) -> None:
     experiment = experiments.get(arguments.name)
     variants = [experiment.variant(name) for name in arguments.variant] if arguments.variant else experiment.variants
     runs = [(variant, seed) for variant in variants for seed in arguments.seeds or experiment.seeds_of(variant)]
+    if arguments.cluster:
+        _train_on_cluster(experiment, runs, arguments)
+        return
+    if arguments.cores:
+        raise ValueError("--cores is for --cluster; here $SHATHENET_THREADS sets TensorFlow's threads.")
     busy = []
     for wait, pending in ((False, runs), (True, busy)):  # what others are at comes last: by then it may be done
         for variant, seed in pending:
@@ -43,6 +55,20 @@ def _train(arguments) -> None:
             if record is None:
                 sys.exit(130)
             print(f"{name}: {_told(record)}")
+
+
+def _train_on_cluster(experiment, runs, arguments) -> None:
+    from shathenet_utils import cluster
+
+    settings = {"cores": arguments.cores or 1, "budget": arguments.budget, "record": arguments.record}
+    try:
+        ended = {run.state for run in cluster.train(experiment, runs, arguments.cluster, **settings)}
+    except cluster.ClusterError as error:
+        sys.exit(f"error: {error}")
+    if "stopped" in ended:
+        sys.exit(130)
+    if "failed" in ended:
+        sys.exit(1)
 
 
 def _told(record: dict) -> str:
@@ -82,6 +108,28 @@ def _check(arguments) -> None:
         sys.exit(1)
 
 
+def _bench(arguments) -> None:
+    from shathenet_utils import bench
+
+    options = {"record": arguments.record}
+    try:
+        if arguments.name in experiments.EXPERIMENTS:
+            experiment = experiments.get(arguments.name)
+            if arguments.run:
+                results = [bench.whole_run(experiment, experiment.variant(arguments.run), **options)]
+            else:
+                results = [bench.variants(experiment, arguments.rounds, **options)]
+        else:
+            names = [arguments.name] if arguments.name else list(bench.NETWORKS)
+            if not set(names) <= set(bench.NETWORKS):
+                known = ", ".join([*bench.NETWORKS, *experiments.EXPERIMENTS])
+                raise ValueError(f"There is no network or experiment {arguments.name!r}; there are {known}.")
+            results = bench.networks(names, rounds=arguments.rounds, again=arguments.again, **options)
+    except bench.BenchError as error:
+        sys.exit(f"error: {error}")
+    print(bench.table(results).to_string())
+
+
 def _facts(arguments) -> None:
     from shathenet_utils import facts
 
@@ -110,6 +158,8 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--seeds", type=_seeds, help="for example 0-4 (default: the experiment's)")
     train.add_argument("--budget", choices=experiments.BUDGETS, default="full")
     train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
+    train.add_argument("--cluster", metavar="ADDRESS", help="on a Ray cluster: auto, host:port or ray://host:port")
+    train.add_argument("--cores", type=_cores, metavar="N", help="cores a run takes there (default: 1)")
     train.set_defaults(do=_train)
     commands.add_parser("list", help="the declared experiments").set_defaults(do=_list)
     table = commands.add_parser(
@@ -118,6 +168,15 @@ def main(arguments: list[str] | None = None) -> None:
     table.add_argument("name", nargs="?")
     table.set_defaults(do=_table)
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
+    bench = commands.add_parser("bench", help="time whole epochs: ours, Keras's way, a directory flow, PyTorch")
+    bench.add_argument(
+        "name", nargs="?", help="a network, or an experiment, whose variants are timed; default: all networks"
+    )
+    bench.add_argument("--rounds", type=int, default=5, help="epochs of each, in turn (default: 5)")
+    bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, ours and PyTorch's")
+    bench.add_argument("--again", action="store_true", help="measure again what is measured already")
+    bench.add_argument("--record", action="store_true", help="write the book's evidence, data/records/bench/")
+    bench.set_defaults(do=_bench)
     commands.add_parser("facts", help="count the facts about CIFAR-10 anew (two minutes)").set_defaults(do=_facts)
     rerun = commands.add_parser("rerun", help="execute the notebooks in place; store outputs and figures")
     rerun.add_argument("names", nargs="*", metavar="NOTEBOOK", help="for example 01; all where none is named")

@@ -230,6 +230,14 @@ def check_budget(budget: str) -> None:
         raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}.")
 
 
+def check_evidence(experiment: Experiment, variant: Variant, seed: int, budget: str) -> None:
+    """Raises ValueError for what no record can hold: a shorter budget, or a run that is not declared."""
+    if budget != "full":
+        raise ValueError("Only a run of the full budget on the declared data can be recorded.")
+    if EXPERIMENTS.get(experiment.name) is not experiment or seed not in experiment.seeds_of(variant):
+        raise ValueError(f"Only a declared run can be recorded; {experiment.name} {variant.name} seed {seed} is none.")
+
+
 def load_data(variant: Variant) -> datasets.Dataset:
     """The dataset that a variant declares; raises as `datasets` does, and ValueError for an unknown one."""
     if variant.dataset == "toy_shapes":
@@ -262,10 +270,10 @@ def train(
     from shathenet_utils import blocks
 
     check_budget(budget)
-    if record and (budget != "full" or data is not None or seconds is not None):
+    if record and (data is not None or seconds is not None):
         raise ValueError("Only a run of the full budget on the declared data can be recorded.")
-    if record and (EXPERIMENTS.get(experiment.name) is not experiment or seed not in experiment.seeds_of(variant)):
-        raise ValueError(f"Only a declared run can be recorded; {experiment.name} {variant.name} seed {seed} is none.")
+    if record:
+        check_evidence(experiment, variant, seed, budget)
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
     data = data or load_data(variant)
@@ -347,7 +355,7 @@ def _train(
         weights["final"] = _keep_weights(model, data, path, folder)
     if trained.snapshots:
         stacked = _stacked(model, trained.snapshots)
-        weights["snapshots"] = records.save_arrays(_weights_path(path, folder, "_epochs.npz"), stacked)
+        weights["snapshots"] = records.save_arrays(weights_path(path, folder, "_epochs.npz"), stacked)
     result = {
         "schema": records.SCHEMA,
         "experiment": experiment.name,
@@ -388,7 +396,7 @@ def _median(values) -> float | None:
     return round(float(np.median(values)), 3) if values else None
 
 
-def _weights_path(path: Path, folder: Path, suffix: str) -> Path:
+def weights_path(path: Path, folder: Path, suffix: str) -> Path:
     """Weights of the book's evidence lie under data/weights/, others beside their record."""
     root = records.WEIGHTS if folder == records.RECORDS else folder
     return root / path.relative_to(folder).with_name(path.stem + suffix)
@@ -410,7 +418,7 @@ def _keep_weights(model, data, path: Path, folder: Path) -> dict:
     training.set_weights(model, half)
     agree = accuracy() == before
     training.set_weights(model, full)
-    return records.save_arrays(_weights_path(path, folder, ".npz"), half if agree else full)
+    return records.save_arrays(weights_path(path, folder, ".npz"), half if agree else full)
 
 
 SMALL = 100_000  # parameters: a network that small keeps all its weights of every epoch
@@ -450,7 +458,7 @@ def machine() -> dict:
 
 _V1_0 = Recipe(epochs=60, batch_size=32)
 # Keller Jordan's airbench (2024), in this book's terms: its 11.5 a kilostep is 0.75 for the mean loss of 512 pictures.
-_AIRBENCH = Recipe(
+AIRBENCH = Recipe(
     epochs=12, batch_size=512, optimizer="sgd", learning_rate=0.75, momentum=0.85, nesterov=True, weight_decay=0.0013,
     decay="coupled", schedule="linear", warmup=0.23, start=0.2, end=0.07, label_smoothing=0.2, averaging="lookahead",
     bias_rate=64, flip="alternating", translate=2, precision="mixed_bfloat16", test_views="multi_crop",
@@ -458,7 +466,7 @@ _AIRBENCH = Recipe(
 
 
 def _airbench(epochs: int, validation: int, pilot: bool = False) -> Variant:
-    recipe = dataclasses.replace(_AIRBENCH, epochs=epochs)
+    recipe = dataclasses.replace(AIRBENCH, epochs=epochs)
     return Variant(f"epochs_{epochs}", "airbench", recipe, validation=validation, pilot=pilot)
 
 

@@ -281,7 +281,7 @@ class Averages:
             average.assign(kept)
 
 
-def _epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
+def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
     """A function that takes steps: (images, labels, other labels, shares, indices (steps, batch)) → (sum of losses,
     number right). Of mixed pictures the first label counts as right."""
     fast = fast_form(model)
@@ -429,7 +429,7 @@ def fit(
     optimizer = optimizer_of(recipe, steps)
     whiten(model, images)
     averages = Averages(model, recipe.averaging, steps)
-    take_steps = _epoch_function(model, optimizer, recipe, averages)
+    take_steps = epoch_function(model, optimizer, recipe, averages)
     predict_fast = predictor(model)
     variables = [*model.variables, *optimizer.variables, *averages.variables]
 

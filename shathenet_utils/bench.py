@@ -1,0 +1,239 @@
+"""Whole epochs, timed side by side: the only source of seconds that the book compares or publishes.
+
+Each contender is a process of its own that trains an epoch when it is told to and waits otherwise, so that in each
+round every contender meets the same machine. What a round before the first measured one costs (tracing, first touches
+of memory) is left out. A result is a record below `data/records/bench/`, or, of a reader's own machine,
+`data/runs/bench/`.
+"""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import importlib.util
+import json
+import multiprocessing
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from shathenet_utils import experiments, output_folder, progress, records
+from shathenet_utils.recipes import Recipe
+
+ROUNDS = 5
+_FLIP = {"flip": "random", "translate": 2}
+
+
+class BenchError(RuntimeError):
+    """A contender could not be measured; one sentence says which and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """What the contenders train: a model of `models`, and how we train it.
+
+    recipe: ours; the others train with its batch size, optimizer and (Keras's way and the directory flow: without)
+    schedule.
+    """
+
+    model: str
+    arguments: dict
+    recipe: Recipe
+
+
+NETWORKS = {
+    "v1.0": Network("v1_0", {}, Recipe(6, 32, **_FLIP)),
+    "thin ResNet": Network(
+        "thin_resnet", {}, Recipe(6, 256, "sgd", 0.2, "mixed_bfloat16", momentum=0.9, nesterov=True, **_FLIP)
+    ),
+    "v1.1": Network("v1_1", {}, Recipe(6, 128, "adam", 1e-3, "mixed_bfloat16", **_FLIP)),
+    "64/128/128": Network("airbench", {}, experiments.AIRBENCH),
+    "64/256/256": Network("airbench", {"widths": (64, 256, 256)}, experiments.AIRBENCH),
+}
+
+
+def _serve(pipe, contender: Callable, network: Network, data, rounds: int) -> None:
+    """A contender's process: an epoch each time the other end asks, until it has trained them all."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1), os.dup2(silence, 2)  # its own bars and start-up lines
+    try:
+        epochs = contender(network, data, rounds)
+        for _ in range(rounds):
+            pipe.recv()
+            seconds, pictures, more = next(epochs)
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**30 if sys.platform == "darwin" else 2**20)
+            whole = seconds * len(data.train_labels) / pictures
+            pipe.send({"seconds": round(whole, 3), "pictures": pictures, "memory_gib": round(memory, 2), **more})
+    except EOFError:  # nobody asks any more
+        pass
+    except BaseException as error:  # told to the other end, which raises it
+        pipe.send({"error": f"{type(error).__name__}: {error}"})
+
+
+def alternate(
+    contenders: dict[str, tuple[Callable, Network]], data, rounds: int = ROUNDS, warm: int = 1
+) -> dict[str, dict]:
+    """Train `rounds` epochs of every contender in turn, after `warm` that are not counted.
+
+    contenders: name → (function, network). Returns, a contender, its seconds an epoch (a list), pictures a round, the
+    memory of its process in GiB, and the test accuracy at the end where it tells one. Raises BenchError where one
+    fails.
+    """
+    context = multiprocessing.get_context("spawn")  # a fresh interpreter: each with its own TensorFlow or PyTorch
+    pipes, processes, told = {}, [], {name: [] for name in contenders}
+    try:
+        for name, (contender, network) in contenders.items():
+            pipes[name], theirs = context.Pipe()
+            arguments = (theirs, contender, network, data, rounds + warm)
+            processes.append(context.Process(target=_serve, args=arguments, daemon=True))
+            processes[-1].start()
+            theirs.close()
+        with progress.bar(len(contenders) * (rounds + warm), "bench", unit="epoch") as bar:
+            for _ in range(rounds + warm):
+                for name, pipe in pipes.items():
+                    bar.set_postfix_str(name)
+                    pipe.send("go")
+                    told[name].append(pipe.recv())
+                    if "error" in told[name][-1]:
+                        raise BenchError(f"{name} could not be measured: {told[name][-1]['error']}")
+                    bar.update()
+    except (EOFError, BrokenPipeError):
+        raise BenchError("A contender's process ended before its time: is there memory enough?") from None
+    finally:
+        for process in processes:
+            process.terminate()
+            process.join()
+    return {
+        name: {
+            "seconds": [one["seconds"] for one in found[warm:]],
+            "pictures": found[-1]["pictures"],
+            "memory_gib": found[-1]["memory_gib"],
+            "accuracy": found[-1].get("accuracy"),
+        }
+        for name, found in told.items()
+    }
+
+
+def path_of(name: str, record: bool = True) -> Path:
+    """Where a result lies: the book's evidence, or a reader's own."""
+    folder = records.RECORDS if record else output_folder() / "data" / "runs"
+    return folder / "bench" / f"{name}.json"
+
+
+def _save(name: str, question: str, found: dict, rounds: int, record: bool, **more) -> dict:
+    from shathenet_utils import blocks
+
+    packages = ("tensorflow", "keras", "numpy") + (("torch",) if importlib.util.find_spec("torch") else ())
+    result = {
+        "schema": 1,
+        "name": name,
+        "question": question,
+        "rounds": rounds,
+        "contenders": found,
+        **more,
+        "threads": blocks.threads(),
+        "machine": experiments.machine(),
+        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+    path = path_of(name, record)
+    with records.writing_to(path), records.written_whole(path) as temporary:
+        temporary.write_text(records.to_json(result), encoding="utf-8")
+    return result
+
+
+def load(name: str, record: bool = True) -> dict:
+    """A result by its name. Raises RecordError where there is none, or it can't be read."""
+    path = path_of(name, record)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise records.RecordError(
+            f"The measurement {path} can't be read ({type(error).__name__}): restore it with `git checkout`, or "
+            "measure it again with `python -m shathenet_utils bench --record`."
+        ) from None
+
+
+def own(name: str) -> dict | None:
+    """A reader's own result by its name, if there is one."""
+    return load(name, record=False) if path_of(name, record=False).exists() else None
+
+
+def slug(network: str) -> str:
+    """A network's name as a file's: "64/128/128" → "64-128-128"."""
+    return network.replace("/", "-").replace(" ", "_").replace(".", "_")
+
+
+def networks(
+    names=tuple(NETWORKS), data=None, rounds: int = ROUNDS, record: bool = False, again: bool = False
+) -> list[dict]:
+    """Measure the networks that were not yet, each against every contender that is installed; all results.
+
+    data: a Dataset of 45,000 training pictures (default: CIFAR-10). Raises BenchError, or as `datasets` does.
+    """
+    from shathenet_utils import contenders
+
+    results = []
+    for name in names:
+        if path_of(slug(name), record).exists() and not again:
+            results.append(load(slug(name), record))
+            continue
+        data = data or experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
+        chosen = {contender: (function, NETWORKS[name]) for contender, function in contenders.CONTENDERS.items()}
+        if not importlib.util.find_spec("torch"):
+            del chosen["PyTorch"]
+        found = alternate(chosen, data, rounds)
+        recipe = NETWORKS[name].recipe
+        more = {"network": name, "precision": recipe.precision, "batch_size": recipe.batch_size}
+        results.append(_save(slug(name), f"How long is an epoch of {name}?", found, rounds, record, **more))
+    return results
+
+
+def variants(experiment: experiments.Experiment, rounds: int = ROUNDS, record: bool = False) -> dict:
+    """An epoch of each of an experiment's variants, in turn; they must train on the same pictures."""
+    from shathenet_utils import contenders
+
+    if len({(variant.dataset, variant.validation) for variant in experiment.variants}) > 1:
+        raise BenchError(f"The variants of {experiment.name} train on different pictures: no epochs to compare.")
+    data = experiments.load_data(experiment.variants[0])
+    chosen = {v.name: (contenders.ours, Network(v.model, v.model_arguments, v.recipe)) for v in experiment.variants}
+    found = alternate(chosen, data, rounds)
+    return _save(f"experiment_{experiment.name}", experiment.question, found, rounds, record)
+
+
+def whole_run(experiment: experiments.Experiment, variant: experiments.Variant, record: bool = False) -> dict:
+    """A whole run of a variant, ours and the same recipe in PyTorch, epoch by epoch in turn, with its test accuracy."""
+    from shathenet_utils import contenders
+
+    if not importlib.util.find_spec("torch"):
+        raise BenchError("PyTorch is not here: install it with `.venv/bin/pip install -r requirements-bench.txt`.")
+    network = Network(variant.model, variant.model_arguments, variant.recipe)
+    chosen = {"ours": (contenders.ours, network), "PyTorch": (contenders.pytorch, network)}
+    found = alternate(chosen, experiments.load_data(variant), variant.recipe.epochs, warm=0)
+    name = f"run_{experiment.name}_{variant.name}"
+    return _save(
+        name, f"How long is a whole run of {experiment.name} {variant.name}?", found, variant.recipe.epochs, record
+    )
+
+
+def table(results: list[dict]):
+    """A pandas table: a row a contender and measurement; seconds an epoch, how many times ours, memory."""
+    import pandas
+
+    rows = []
+    for result in results:
+        first = next(iter(result["contenders"].values()))["seconds"]
+        for name, found in result["contenders"].items():
+            seconds = found["seconds"]
+            rows.append({
+                "measured": result.get("network", result["name"]),
+                "contender": name,
+                "seconds an epoch, mean": f"{np.mean(seconds):.1f}",
+                "best": f"{min(seconds):.1f}",
+                "times the first": f"{np.mean(seconds) / np.mean(first):.2f}",
+                "memory, GiB": found["memory_gib"],
+            })  # fmt: skip
+    return pandas.DataFrame(rows).set_index(["measured", "contender"])

@@ -1,0 +1,212 @@
+"""Measurements: contenders take turns, what fails is one sentence, and the PyTorch twin is the same network."""
+
+import importlib.util
+import itertools
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from helpers import tiny_dataset
+
+from shathenet_utils import __main__, augment, bench, contenders, experiments, records
+from shathenet_utils.recipes import Recipe
+
+ANY = bench.Network("v1_0", {}, Recipe(1))
+
+
+# Contenders of the test's own; they run in processes of their own, which find them here
+
+
+def says_when(network, data, rounds):
+    for _ in range(rounds):
+        begun = time.monotonic()
+        time.sleep(0.05)
+        with open(network.arguments["log"], "a") as log:
+            log.write(f"{network.model} {begun} {time.monotonic()}\n")
+        yield time.monotonic() - begun, len(data.train_labels), {}
+
+
+def counts(network, data, rounds):
+    for number in range(rounds):
+        yield float(number), len(data.train_labels) // 2, {"accuracy": 0.5} if number == rounds - 1 else {}
+
+
+def fails(network, data, rounds):
+    yield 1.0, 1, {}
+    raise ValueError("the picture is upside down")
+
+
+def dies(network, data, rounds):
+    yield 1.0, 1, {}
+    os._exit(9)
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_dataset(train=40, validation=0, test=10)
+
+
+def test_contenders_take_turns_and_never_overlap(data, tmp_path):
+    log = tmp_path / "log"
+    chosen = {
+        name: (says_when, bench.Network(name, {"log": str(log)}, Recipe(1))) for name in ("first", "second", "third")
+    }
+    found = bench.alternate(chosen, data, rounds=2, warm=1)
+    rows = [line.split() for line in log.read_text().splitlines()]
+    assert [row[0] for row in rows] == ["first", "second", "third"] * 3
+    assert all(float(before[2]) <= float(after[1]) for before, after in itertools.pairwise(rows))
+    assert [len(one["seconds"]) for one in found.values()] == [2, 2, 2]
+
+
+def test_the_warm_round_is_left_out_and_a_part_is_told_for_the_whole(data):
+    found = bench.alternate({"counting": (counts, ANY)}, data, rounds=3, warm=1)["counting"]
+    assert found["seconds"] == [2.0, 4.0, 6.0]
+    assert (found["pictures"], found["accuracy"]) == (20, 0.5)
+    assert 0 < found["memory_gib"] < 3
+
+
+@pytest.mark.parametrize(
+    ("contender", "said"),
+    [(fails, "bad could not be measured: ValueError: the picture is upside down"), (dies, "ended before its time")],
+)
+def test_a_contender_that_fails_is_one_sentence(data, contender, said):
+    with pytest.raises(bench.BenchError, match=said):
+        bench.alternate({"good": (counts, ANY), "bad": (contender, ANY)}, data, rounds=2)
+
+
+def test_every_contender_but_pytorch_trains_the_same_pictures(data):
+    recipe = Recipe(2, 20, "sgd", 0.01, momentum=0.9, flip="random", translate=2)
+    network = bench.Network("thin_resnet", {}, recipe)
+    names = ("ours", "our steps alone", "Keras's way", "directory flow")
+    found = bench.alternate({name: (contenders.CONTENDERS[name], network) for name in names}, data, rounds=1)
+    assert all(one["seconds"][0] > 0 for one in found.values())
+    assert found["directory flow"]["pictures"] == 4
+    assert 0 <= found["ours"]["accuracy"] <= 1
+
+
+def fake(data, monkeypatch, tmp_path):
+    """The command's own path, with contenders that only count."""
+    monkeypatch.setenv("SHATHENET_OUTPUT", str(tmp_path))
+    monkeypatch.setattr(records, "RECORDS", tmp_path / "data" / "records")
+    monkeypatch.setattr(contenders, "CONTENDERS", {"ours": counts, "Keras's way": counts})
+    monkeypatch.setattr(contenders, "ours", counts)
+    monkeypatch.setattr(experiments, "load_data", lambda variant: data)
+
+
+def test_what_is_measured_is_kept_and_not_measured_again(data, monkeypatch, tmp_path, capsys):
+    fake(data, monkeypatch, tmp_path)
+    __main__.main(["bench", "v1.0", "--rounds", "2"])
+    assert "Keras's way" in capsys.readouterr().out
+    path = tmp_path / "data" / "runs" / "bench" / "v1_0.json"
+    kept = json.loads(path.read_text())
+    assert kept["contenders"]["ours"]["seconds"] == [2.0, 4.0]
+    assert (kept["precision"], kept["batch_size"], kept["rounds"]) == ("float32", 32, 2)
+    __main__.main(["bench", "v1.0"])
+    assert json.loads(path.read_text())["rounds"] == 2
+    __main__.main(["bench", "v1.0", "--rounds", "1", "--again"])
+    assert json.loads(path.read_text())["rounds"] == 1
+    __main__.main(["bench", "v1.0", "--rounds", "1", "--record"])
+    assert bench.load("v1_0") == json.loads((tmp_path / "data" / "records" / "bench" / "v1_0.json").read_text())
+
+
+def test_the_variants_of_an_experiment_are_timed(data, monkeypatch, tmp_path, capsys):
+    fake(data, monkeypatch, tmp_path)
+    __main__.main(["bench", "v1_0", "--rounds", "1"])
+    assert set(bench.own("experiment_v1_0")["contenders"]) == {"adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"}
+    arms = (experiments.Variant("a", "v1_0", Recipe(1)), experiments.Variant("b", "v1_0", Recipe(1), validation=0))
+    mixed = experiments.Experiment("mixed", "?", arms)
+    with pytest.raises(bench.BenchError, match="train on different pictures"):
+        bench.variants(mixed)
+
+
+def test_an_unknown_name_and_a_missing_measurement_are_one_sentence(monkeypatch, tmp_path):
+    with pytest.raises(
+        SystemExit, match=r"^error: There is no network or experiment 'v9'; there are v1\.0, thin ResNet"
+    ):
+        __main__.main(["bench", "v9"])
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    with pytest.raises(records.RecordError, match=r"v1_0\.json can't be read \(FileNotFoundError\)"):
+        bench.load("v1_0")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="PyTorch is not here: install it with"):
+        __main__.main(["bench", "airbench", "--run", "epochs_9"])
+
+
+def test_the_table_compares_means():
+    ours, theirs = {"seconds": [1.0, 3.0], "memory_gib": 1.5}, {"seconds": [5.0, 5.0], "memory_gib": 2.0}
+    result = {"name": "x", "contenders": {"ours": ours, "theirs": theirs}}
+    table = bench.table([result])
+    assert table.loc[("x", "theirs"), "times the first"] == "2.50"
+    assert table.loc[("x", "ours"), ["seconds an epoch, mean", "best"]].tolist() == ["2.0", "1.0"]
+
+
+@pytest.mark.parametrize("path", sorted((records.RECORDS / "bench").glob("*.json")), ids=lambda path: path.stem)
+def test_a_recorded_measurement_is_whole(path):
+    result = bench.load(path.stem)
+    assert result["name"] == path.stem
+    assert result["threads"]["inter_op"] == 1
+    assert result["rounds"] >= 5
+    for found in result["contenders"].values():
+        assert len(found["seconds"]) == result["rounds"]
+        assert 0 < found["memory_gib"] < 3, "no run may take 3 GB"
+
+
+# The PyTorch twin: the slow set needs PyTorch
+
+
+def small(name):
+    from shathenet_utils import models, training
+
+    training.set_seed(0)
+    model = models.build(name)
+    training.whiten(model, tiny_dataset().train_images)
+    return model
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["v1_0", "v1_1", "thin_resnet", "airbench"])
+def test_the_twin_computes_and_learns_what_keras_does(name):
+    from shathenet_utils import torch_twin, training
+
+    data = tiny_dataset()
+    recipe = Recipe(
+        epochs=2, batch_size=50, optimizer="sgd", learning_rate=0.01, momentum=0.9, nesterov=True, label_smoothing=0.1,
+        averaging="lookahead", flip="random", weight_decay=0.001, decay="coupled", bias_rate=4.0,
+    )  # fmt: skip
+    model = small(name)
+    twin = torch_twin.Trainer(model, data, recipe, 0)
+    expected = training.predict(model, data.test_images)
+    np.testing.assert_allclose(twin.predict(data.test_images), expected, atol=1e-5 * max(1, np.abs(expected).max()))
+    twin = torch_twin.Trainer(model, data, recipe, 0)
+    losses = [
+        twin.epoch(augment.of_epoch(data.train_images, data.train_labels, recipe, 0, epoch), epoch) for epoch in (0, 1)
+    ]
+    history = training.fit(model, data, recipe, seed=0).history
+    np.testing.assert_allclose(losses, history["loss"], rtol=2e-3)
+    ours, theirs = training.predict(model, data.test_images), twin.predict(data.test_images)
+    assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.slow
+def test_a_layer_that_the_twin_does_not_know_is_named():
+    from shathenet_utils import torch_twin
+    from shathenet_utils.blocks import keras, layers
+
+    pictures = keras.Input((32, 32, 3))
+    model = keras.Model(
+        pictures, layers.Dense(10)(layers.Flatten()(layers.SeparableConv2D(2, 3, name="apart")(pictures)))
+    )
+    twin = torch_twin.Trainer(model, tiny_dataset(), Recipe(1), 0)
+    with pytest.raises(NotImplementedError, match="does not know apart, a SeparableConv2D"):
+        twin.predict(tiny_dataset().test_images)
+
+
+@pytest.mark.slow
+def test_pytorch_is_measured_beside_ours(data):
+    recipe = Recipe(2, 20, "sgd", 0.01, "mixed_bfloat16", momentum=0.9, flip="random", translate=2)
+    network = bench.Network("airbench", {"widths": (8, 8, 8)}, recipe)
+    found = bench.alternate({"PyTorch": (contenders.pytorch, network)}, data, rounds=2, warm=0)["PyTorch"]
+    assert len(found["seconds"]) == 2
+    assert 0 <= found["accuracy"] <= 1
