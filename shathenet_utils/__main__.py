@@ -120,11 +120,13 @@ def _bench(arguments) -> None:
             else:
                 results = [bench.variants(experiment, arguments.rounds, **options)]
         else:
-            names = [arguments.name] if arguments.name else list(bench.NETWORKS)
-            if not set(names) <= set(bench.NETWORKS):
-                known = ", ".join([*bench.NETWORKS, *experiments.EXPERIMENTS])
-                raise ValueError(f"There is no network or experiment {arguments.name!r}; there are {known}.")
-            results = bench.networks(names, rounds=arguments.rounds, again=arguments.again, **options)
+            names = [arguments.name] if arguments.name else [*bench.SETS, *bench.NETWORKS]
+            if not set(names) <= {*bench.SETS, *bench.NETWORKS}:
+                known = ", ".join([*bench.NETWORKS, *bench.SETS, *experiments.EXPERIMENTS])
+                raise ValueError(f"There is no measurement {arguments.name!r}; there are {known}.")
+            options |= {"rounds": arguments.rounds, "again": arguments.again}
+            results = [bench.measured(name, **options) for name in names if name in bench.SETS]
+            results += bench.networks([name for name in names if name in bench.NETWORKS], **options)
     except bench.BenchError as error:
         sys.exit(f"error: {error}")
     print(bench.table(results).to_string())
@@ -170,7 +172,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
     bench = commands.add_parser("bench", help="time whole epochs: ours, Keras's way, a directory flow, PyTorch")
     bench.add_argument(
-        "name", nargs="?", help="a network, or an experiment, whose variants are timed; default: all networks"
+        "name", nargs="?", help="a network, machine, waterfall, growth, or an experiment, whose variants are timed"
     )
     bench.add_argument("--rounds", type=int, default=5, help="epochs of each, in turn (default: 5)")
     bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, ours and PyTorch's")

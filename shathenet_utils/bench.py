@@ -8,6 +8,7 @@ of memory) is left out. A result is a record below `data/records/bench/`, or, of
 
 import dataclasses
 import datetime
+import functools
 import importlib.metadata
 import importlib.util
 import json
@@ -79,8 +80,8 @@ def alternate(
     """Train `rounds` epochs of every contender in turn, after `warm` that are not counted.
 
     contenders: name → (function, network). Returns, a contender, its seconds an epoch (a list), pictures a round, the
-    memory of its process in GiB, and the test accuracy at the end where it tells one. Raises BenchError where one
-    fails.
+    memory of its process in GiB, and what else its last epoch tells, such as the test accuracy. Raises BenchError where
+    one fails.
     """
     context = multiprocessing.get_context("spawn")  # a fresh interpreter: each with its own TensorFlow or PyTorch
     pipes, processes, told = {}, [], {name: [] for name in contenders}
@@ -111,7 +112,7 @@ def alternate(
             "seconds": [one["seconds"] for one in found[warm:]],
             "pictures": found[-1]["pictures"],
             "memory_gib": found[-1]["memory_gib"],
-            "accuracy": found[-1].get("accuracy"),
+            **{key: value for key, value in found[-1].items() if key not in ("seconds", "pictures", "memory_gib")},
         }
         for name, found in told.items()
     }
@@ -190,6 +191,46 @@ def networks(
         more = {"network": name, "precision": recipe.precision, "batch_size": recipe.batch_size}
         results.append(_save(slug(name), f"How long is an epoch of {name}?", found, rounds, record, **more))
     return results
+
+
+WIDTHS = ((16, 32, 32), (32, 64, 64), (64, 128, 128), (96, 192, 192))
+
+
+def _sets() -> dict[str, tuple[str, dict]]:
+    """The other measurements, by name: their question, and their contenders."""
+    from shathenet_utils import contenders
+
+    network = NETWORKS["64/128/128"]
+    wide = {
+        "/".join(map(str, widths)): (
+            functools.partial(contenders.ours, pictures=5_000),
+            dataclasses.replace(network, arguments={"widths": widths}),
+        )
+        for widths in WIDTHS
+    }
+    return {
+        "machine": ("What does this machine reach at best?", {"peaks": (contenders.peaks, network)}),
+        "waterfall": (
+            "What did each step of engineering buy?",
+            {name: (function, network) for name, function in contenders.WATERFALL.items()},
+        ),
+        "growth": (
+            "What grows with what?",
+            {name: (function, network) for name, function in contenders.GROWTH.items()} | wide,
+        ),
+    }
+
+
+SETS = ("machine", "waterfall", "growth")
+
+
+def measured(name: str, data=None, rounds: int = ROUNDS, record: bool = False, again: bool = False) -> dict:
+    """One of `SETS` of the 64/128/128 network, measured if it was not yet. Raises as `networks` does."""
+    if path_of(name, record).exists() and not again:
+        return load(name, record)
+    question, chosen = _sets()[name]
+    data = data or experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
+    return _save(name, question, alternate(chosen, data, rounds), rounds, record)
 
 
 def variants(experiment: experiments.Experiment, rounds: int = ROUNDS, record: bool = False) -> dict:

@@ -5,8 +5,11 @@ it tells). network: a `bench.Network`. Seconds are those of training alone: nobo
 """
 
 import dataclasses
+import functools
+import os
 import queue
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -31,14 +34,24 @@ def _more(predict: Callable, data) -> dict:
     return {"accuracy": float(right.mean())} if len(right) else {}
 
 
-def ours(network, data, rounds: int):
-    """The book's `training.fit`, in the configuration that repeats bit for bit."""
-    from threading import Thread
+def ours(network, data, rounds: int, *, pictures: int | None = None, cores: int | None = None):
+    """The book's `training.fit`, in the configuration that repeats bit for bit.
 
+    pictures: train on the first so many. cores: TensorFlow's threads within an operation (default: all).
+    """
+    if cores:
+        os.environ["SHATHENET_THREADS"] = str(cores)
+    if pictures:
+        part = {"train_images": data.train_images[:pictures], "train_labels": data.train_labels[:pictures]}
+        data = dataclasses.replace(data, **part)
+    model = experiments.built(experiments.Variant("bench", network.model, network.recipe, network.arguments), 0)
+    yield from _epochs(model, data, network.recipe, rounds)
+
+
+def _epochs(model, data, recipe, rounds: int):
+    """`training.fit` in a thread that waits after each epoch until it is asked for the next."""
     from shathenet_utils import training
 
-    model = experiments.built(experiments.Variant("bench", network.model, network.recipe, network.arguments), 0)
-    recipe = dataclasses.replace(network.recipe, epochs=rounds)
     go, done = queue.SimpleQueue(), queue.SimpleQueue()
 
     def wait(history):
@@ -47,13 +60,51 @@ def ours(network, data, rounds: int):
 
     def fit():
         go.get()
-        training.fit(model, data, recipe, on_epoch=wait)
+        try:
+            training.fit(model, data, dataclasses.replace(recipe, epochs=rounds), on_epoch=wait)
+        except BaseException as error:
+            done.put(error)
 
-    Thread(target=fit, daemon=True).start()
+    threading.Thread(target=fit, daemon=True).start()
     for number in range(rounds):
         go.put(None)
         seconds, last = done.get(), number == rounds - 1
+        if isinstance(seconds, BaseException):
+            raise seconds
         yield seconds, len(data.train_labels), _more(training.predictor(model), data) if last else {}
+
+
+def staged(network, data, rounds: int, *, layers: bool, fused: bool, half: bool, many: bool, repeats: bool):
+    """Our loop with some of its engineering left out.
+
+    layers: augmentation as layers of the network, else prepared in NumPy. fused: one operation for a batch norm. half:
+    the recipe's bfloat16, else float32. many: about a second of steps in a call of TensorFlow, else one. repeats: the
+    threads that repeat bit for bit, else TensorFlow's own choice.
+    """
+    if not repeats:
+        import tensorflow as tf
+
+        tf.constant(0.0)  # before `blocks` can set its threads
+    from shathenet_utils import training
+    from shathenet_utils.blocks import keras
+
+    recipe = network.recipe if half else dataclasses.replace(network.recipe, precision="float32")
+    model = experiments.built(experiments.Variant("bench", network.model, recipe, network.arguments), 0)
+    if not fused:
+        training.fast_form = lambda model: model
+    if not many:
+        training.STEPS_PER_CALL = 1
+    if layers:
+        training.whiten(model, data.train_images)
+        shape = data.train_images.shape[1:]
+        model = keras.Sequential([keras.Input(shape), *_augmentation_layers(keras), model])
+        recipe = dataclasses.replace(recipe, flip="none", translate=0)
+    yield from _epochs(model, data, recipe, rounds)
+
+
+def _augmentation_layers(keras) -> list:
+    """Flip and translation by two pixels of 32, as Keras's tutorials do it."""
+    return [keras.layers.RandomFlip("horizontal"), keras.layers.RandomTranslation(2 / 32, 2 / 32)]
 
 
 def one_step(network, data, rounds: int):
@@ -99,8 +150,7 @@ def kerass_way(network, data, rounds: int):
     keras, model, optimizer = _compiled(network)
     augmented = keras.Sequential([
         keras.Input(data.train_images.shape[1:]),
-        keras.layers.RandomFlip("horizontal"),
-        keras.layers.RandomTranslation(2 / 32, 2 / 32),
+        *_augmentation_layers(keras),
         model,
     ])  # fmt: skip
     augmented.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
@@ -166,6 +216,38 @@ def pytorch(network, data, rounds: int):
             yield seconds, len(data.train_labels), _more(trainer.predict, data) if last else {}
 
 
+def peaks(network, data, rounds: int):
+    """What this machine reaches at best: products of 2048×2048 matrices, and adding 1 to 64 million numbers."""
+    from shathenet_utils.blocks import tf
+
+    side, numbers = 2048, tf.zeros(64_000_000)
+    best = {"float32_gflop_s": 0.0, "bfloat16_gflop_s": 0.0, "memory_gb_s": 0.0}
+    matrices = {name: tf.ones((side, side), name) for name in ("float32", "bfloat16")}
+
+    @tf.function(jit_compile=False)
+    def multiply(matrix):
+        return tf.linalg.matmul(matrix, matrix)
+
+    @tf.function(jit_compile=False)
+    def add(numbers):
+        return numbers + 1
+
+    def per_second(function, argument, amount):
+        begun = time.perf_counter()
+        function(argument)[0].numpy()
+        return amount / (time.perf_counter() - begun) / 1e9
+
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        for _ in range(5):
+            for name, matrix in matrices.items():
+                found = per_second(multiply, matrix, 2 * side**3)
+                best[f"{name}_gflop_s"] = max(best[f"{name}_gflop_s"], round(found, 1))
+            found = per_second(add, numbers, 8 * 64_000_000)  # four bytes read, four written
+            best["memory_gb_s"] = max(best["memory_gb_s"], round(found, 1))
+        yield time.perf_counter() - begun, len(data.train_labels), dict(best)
+
+
 CONTENDERS = {
     "ours": ours,
     "our steps alone": one_step,
@@ -173,3 +255,23 @@ CONTENDERS = {
     "directory flow": directory_flow,
     "PyTorch": pytorch,
 }
+
+_STAGE = {"layers": True, "fused": False, "half": False, "many": False, "repeats": False}
+WATERFALL = {
+    "Keras's way": kerass_way,
+    "steps of our own": functools.partial(staged, **_STAGE),
+    "pictures made in NumPy": functools.partial(staged, **_STAGE | {"layers": False}),
+    "batch norm in one operation": functools.partial(staged, **_STAGE | {"layers": False, "fused": True}),
+    "bfloat16": functools.partial(staged, **_STAGE | {"layers": False, "fused": True, "half": True}),
+    "many steps a call": functools.partial(
+        staged, **_STAGE | {"layers": False, "fused": True, "half": True, "many": True}
+    ),
+    "threads that repeat": ours,
+}
+"""From Keras's way to ours, one step of engineering at a time."""
+
+GROWTH = {
+    **{f"{count:,} pictures": functools.partial(ours, pictures=count) for count in (5_000, 10_000, 20_000, 40_000)},
+    "5,000 pictures, 1 core": functools.partial(ours, pictures=5_000, cores=1),
+}
+"""What an epoch costs with more pictures and fewer cores; with wider networks it is `bench.WIDTHS`."""

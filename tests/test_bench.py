@@ -122,9 +122,7 @@ def test_the_variants_of_an_experiment_are_timed(data, monkeypatch, tmp_path, ca
 
 
 def test_an_unknown_name_and_a_missing_measurement_are_one_sentence(monkeypatch, tmp_path):
-    with pytest.raises(
-        SystemExit, match=r"^error: There is no network or experiment 'v9'; there are v1\.0, thin ResNet"
-    ):
+    with pytest.raises(SystemExit, match=r"^error: There is no measurement 'v9'; there are v1\.0, thin ResNet"):
         __main__.main(["bench", "v9"])
     monkeypatch.setattr(records, "RECORDS", tmp_path)
     with pytest.raises(records.RecordError, match=r"v1_0\.json can't be read \(FileNotFoundError\)"):
