@@ -89,16 +89,20 @@ def _list(arguments) -> None:
 
 def _table(arguments) -> None:
     if arguments.name:
-        print(experiments.get(arguments.name).run().table().to_string())
+        print(experiments.get(arguments.name).load().table().to_string())
         return
+    from shathenet_utils import bench
+
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    written = experiments.with_table(text)
-    print(experiments.readme_table())
+    versions, seconds = experiments.readme_table(), bench.readme_table()
+    written = experiments.with_table(text, versions)
+    written = experiments.with_table(written, seconds, experiments.BENCH_MARKS)
+    print(f"{versions}\n\n{seconds}")
     if written != text:
         with records.written_whole(readme) as temporary:
             temporary.write_text(written, encoding="utf-8")
-        print(f"{readme} now holds this table.")
+        print(f"{readme} now holds these tables.")
 
 
 def _check(arguments) -> None:

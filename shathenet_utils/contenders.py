@@ -271,7 +271,7 @@ WATERFALL = {
 """From Keras's way to ours, one step of engineering at a time."""
 
 GROWTH = {
-    **{f"{count:,} pictures": functools.partial(ours, pictures=count) for count in (5_000, 10_000, 20_000, 40_000)},
+    **{f"{count:,} pictures": functools.partial(ours, pictures=count) for count in (2_500, 5_000, 10_000, 20_000)},
     "5,000 pictures, 1 core": functools.partial(ours, pictures=5_000, cores=1),
 }
 """What an epoch costs with more pictures and fewer cores; with wider networks it is `bench.WIDTHS`."""

@@ -117,10 +117,10 @@ class Experiment:
     ) -> records.Runs:
         """The experiment's records, and beside them the reader's own runs.
 
-        A declared experiment is loaded from `data/records/`; one of the reader's own is trained where it was not
-        yet. retrain: train the chosen variants and seeds here (Ctrl-C is safe). budget: of what is trained here.
-        data: what to train on in place of the declared dataset. Reader's runs go to `data/runs/`, never to the records.
-        Raises RecordError where a record is missing, damaged or of another declaration.
+        What is recorded is loaded from `data/records/`; what is not is trained, unless it was already, and stands in
+        the record's place. retrain: train the chosen variants and seeds here, recorded or not (Ctrl-C is safe). budget:
+        of what is trained here. data: what to train on in place of the declared dataset. The reader's runs go to
+        `data/runs/`, never to the records. Raises RecordError where a record is damaged or of another declaration.
         """
         check_budget(budget)
         chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
@@ -128,14 +128,15 @@ class Experiment:
         declared = EXPERIMENTS.get(self.name) is self
         recorded, own, stopped = {}, {}, False
         for variant in chosen:
-            if declared:
-                recorded[variant.name] = [
-                    _load(self, variant, seed, records.RECORDS) for seed in self.seeds_of(variant)
-                ]
+            there = {}
+            for seed in self.seeds_of(variant) if declared else ():
+                if self.path(variant, seed).exists():
+                    there[seed] = _load(self, variant, seed, records.RECORDS)
+            recorded[variant.name] = list(there.values())
             folder = records.runs_folder(data.name if data else variant.dataset, budget)
             for seed in chosen_seeds:
                 found = None if retrain else _load_own(self, variant, seed, folder, data)
-                if found is None and (retrain or not declared) and not stopped:
+                if found is None and (retrain or seed not in there) and not stopped:
                     limit = _live_seconds()
                     try:
                         found = train(self, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=limit)
@@ -143,8 +144,16 @@ class Experiment:
                         print("Stopped; the same call will go on from the last whole epoch.")
                     stopped = found is None  # Ctrl-C: no other run is begun
                 if found is not None:
-                    own.setdefault(variant.name, []).append(found)
-        return records.Runs(self.name, recorded, own) if declared else records.Runs(self.name, own, {})
+                    place = own.setdefault(variant.name, []) if seed in there else recorded[variant.name]
+                    place.append(found)
+        return records.Runs(self.name, recorded, own)
+
+    def load(self) -> records.Runs:
+        """As `run`, and nothing is trained. Raises RecordError where a record is missing too."""
+        for variant in self.variants:
+            for seed in self.seeds_of(variant):
+                _load(self, variant, seed, records.RECORDS)
+        return self.run()
 
 
 def _flat(config: dict, prefix: str = "") -> dict:
@@ -465,11 +474,6 @@ AIRBENCH = Recipe(
 )  # fmt: skip
 
 
-def _airbench(epochs: int, validation: int, pilot: bool = False) -> Variant:
-    recipe = dataclasses.replace(AIRBENCH, epochs=epochs)
-    return Variant(f"epochs_{epochs}", "airbench", recipe, validation=validation, pilot=pilot)
-
-
 EXPERIMENTS = {
     experiment.name: experiment
     for experiment in (
@@ -487,16 +491,9 @@ EXPERIMENTS = {
             keep_snapshots=("adam_1e-3",),
         ),
         Experiment(
-            name="airbench_length",
-            question="How many epochs does the 64/128/128 network need to know 91 % of the validation pictures?",
-            variants=(_airbench(8, 5000), _airbench(9, 5000), _airbench(12, 5000, pilot=True)),
-            seeds=(0, 1, 2, 3, 4),
-            epochs_by_budget={"taste": 2},
-        ),
-        Experiment(
             name="airbench",
             question="How good is the 64/128/128 network, trained on all 50,000 pictures, and how long does it take?",
-            variants=(_airbench(9, 0), _airbench(12, 0)),
+            variants=(Variant("epochs_12", "airbench", AIRBENCH, validation=0),),
             seeds=(0, 1, 2, 3, 4),
             epochs_by_budget={"taste": 2},
             keep_weights=("epochs_12",),
@@ -518,6 +515,7 @@ def get(name: str) -> Experiment:
 
 
 TABLE_MARKS = ("<!-- table: written by python -m shathenet_utils table -->", "<!-- end of table -->")
+BENCH_MARKS = ("<!-- seconds: written by python -m shathenet_utils table -->", "<!-- end of seconds -->")
 
 
 def readme_table() -> str:
@@ -528,7 +526,7 @@ def readme_table() -> str:
     ]
     published = records.published()
     for version, name in VERSIONS.items():
-        runs = get(name).run()
+        runs = get(name).load()
         best = runs.recorded[runs.best()]
         first = best[0]
         original = published["original_" + name]
@@ -540,10 +538,10 @@ def readme_table() -> str:
     return "\n".join(lines)
 
 
-def with_table(text: str) -> str:
-    """The README's text with the record table between its marks. Raises ValueError where the marks are missing."""
-    begin, end = TABLE_MARKS
+def with_table(text: str, table: str, marks: tuple[str, str] = TABLE_MARKS) -> str:
+    """The README's text with a table between its marks. Raises ValueError where the marks are missing."""
+    begin, end = marks
     if begin not in text or end not in text:
-        raise ValueError(f"README.md lacks the marks {begin} and {end} that hold the record table.")
+        raise ValueError(f"README.md lacks the marks {begin} and {end} that hold a table.")
     before, _, rest = text.partition(begin)
-    return f"{before}{begin}\n{readme_table()}\n{end}{rest.partition(end)[2]}"
+    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"

@@ -47,7 +47,7 @@ def header(notebook: str, *questions: experiments.Experiment) -> Shown:
     words = sum(len(cell.source.split()) for cell in cells)
     parts = [f"{max(1, round(words / WORDS_A_MINUTE))} minutes to read", "a minute or so to run from the records"]
     for question in questions:
-        variants = question.run().recorded.values()
+        variants = question.load().recorded.values()
         recorded = [record for found in variants for record in found]
         # A run shares its machine with whatever else it does; the fastest of a variant tells most about the variant.
         fastest = sum(len(found) * min(record["seconds"]["total"] for record in found) for found in variants)

@@ -233,6 +233,32 @@ def macs(model: keras.Model) -> int:
     return sum(row["macs"] for row in layer_table(model))
 
 
+def traffic(model: keras.Model) -> list[dict]:
+    """A row a layer: its arithmetic and its traffic for one picture, forward.
+
+    flops: 2 · MACs. numbers: values read (inputs) and written (outputs), as if each layer went to memory. weights:
+    values of its variables, read once a batch. A training step takes about three times all of it: forward, the
+    gradients of the inputs, those of the weights. Source: S. Williams et al., Roofline, 2009.
+    """
+    counted = {row["layer"]: row for row in layer_table(model)}
+    rows = []
+    for call in _calls(model):
+        layer = call.operation
+        if isinstance(layer, layers.InputLayer) or layer.name not in counted:
+            continue
+        tensors = [*call.input_tensors, *call.output_tensors]
+        rows.append(
+            {
+                "layer": layer.name,
+                "kind": type(layer).__name__,
+                "flops": 2 * counted[layer.name]["macs"],
+                "numbers": sum(math.prod(tensor.shape[1:]) for tensor in tensors),
+                "weights": sum(math.prod(weight.shape) for weight in layer.weights),
+            }
+        )
+    return rows
+
+
 def _essentials(value):
     """A layer's configuration without names, precision and what is not set."""
     if isinstance(value, dict):

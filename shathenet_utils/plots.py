@@ -73,6 +73,13 @@ def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **argu
         return figure, figure.subplots(rows, columns, squeeze=False, **arguments)
 
 
+def _plain_numbers(axis) -> None:
+    """1, 2, 5, 10, 20 … along a logarithmic axis, in plain digits."""
+    axis.set_major_locator(matplotlib.ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{value:,.12g}"))
+    axis.set_minor_formatter(matplotlib.ticker.NullFormatter())
+
+
 def _percent_axis(axis) -> None:
     axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
 
@@ -274,6 +281,87 @@ def paired_differences(runs: records.Runs, baseline: str, *, key: str = "test_ac
     ax.set_ylim(len(variants) - 0.4, -0.6)
     ax.set_xlabel(f"{key.replace('_', ' ')} minus that of {baseline}, percentage points")
     return Drawing(figure, name, f"Difference to {baseline}, paired by seed: " + "; ".join(words) + ".")
+
+
+def turns(seconds: dict[str, list[float]], *, label: str, name: str) -> Drawing:
+    """Seconds of contenders that took turns: a bar for the mean, a dot a round, and how many times faster than the
+    first."""
+    figure, axes = _figure(6.5, 0.42 * len(seconds) + 0.8)
+    ax = axes[0][0]
+    first, words = np.mean(next(iter(seconds.values()))), []
+    for row, (contender, rounds) in enumerate(seconds.items()):
+        mean = np.mean(rounds)
+        ax.barh(row, mean, color=PALETTE[0], alpha=0.45, height=0.62)
+        ax.plot(rounds, np.full(len(rounds), row), "o", color="black", markersize=3, alpha=0.7)
+        times = "" if row == 0 else f", {first / mean:.2f} times as fast"
+        ax.annotate(
+            f"{mean:.1f} s{times}", (max(rounds), row), (5, 0), textcoords="offset points", va="center", fontsize=9
+        )
+        words.append(f"{contender} {mean:.1f} s{times}")
+    ax.set_yticks(range(len(seconds)), list(seconds))
+    ax.invert_yaxis()
+    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.35 * max(max(rounds) for rounds in seconds.values())))
+    return Drawing(figure, name, f"{label.capitalize()}: {'; '.join(words)}.")
+
+
+def roofline(
+    networks: dict[str, tuple[float, float]], roofs: dict[str, float], bandwidth: float, *, name: str
+) -> Drawing:
+    """What a machine allows, and where networks lie under it, both axes logarithmic.
+
+    networks: name → (FLOP a byte, GFLOP/s reached); roofs: label → GFLOP/s at best; bandwidth: GB/s.
+    """
+    figure, axes = _figure(6.5, 4.2)
+    ax = axes[0][0]
+    intensity = np.geomspace(0.5, 1000, 200)
+    for colour, (label, roof) in zip(PALETTE, roofs.items(), strict=False):
+        ax.plot(intensity, np.minimum(bandwidth * intensity, roof), color=colour, linewidth=2)
+        ax.annotate(
+            f"{label}: {roof:.0f} GFLOP/s", (1000, roof), (0, 4), textcoords="offset points", ha="right", color=colour
+        )
+    ax.annotate(
+        f"memory: {bandwidth:.0f} GB/s", (0.6, bandwidth * 0.6), (8, -12), textcoords="offset points", color="0.35"
+    )
+    words = []
+    for label, (x, y) in networks.items():
+        ax.plot(x, y, "o", color="black", markersize=6)
+        ax.annotate(label, (x, y), (7, -4), textcoords="offset points", fontsize=9)
+        words.append(f"{label} {y:.0f} GFLOP/s at {x:.1f} FLOP a byte")
+    ax.set(xscale="log", yscale="log", xlabel="arithmetic for each byte moved, FLOP/byte", ylabel="GFLOP/s")
+    _plain_numbers(ax.xaxis)
+    _plain_numbers(ax.yaxis)
+    told = ", ".join(f"{label} {roof:.0f} GFLOP/s" for label, roof in roofs.items())
+    return Drawing(figure, name, f"Roofline: {told}, memory {bandwidth:.0f} GB/s. {'; '.join(words)}.")
+
+
+def scatter(
+    points: dict[str, tuple], *, x_label: str, y_label: str, name: str, logarithmic: str = "", percent: bool = False,
+    join: bool = False,
+) -> Drawing:  # fmt: skip
+    """Named points (x, y) or (x, y, low, high), the last two an interval of y.
+
+    logarithmic: which axes are, of "xy". percent: y is a fraction of 1. join: a line through the points, in their
+    order.
+    """
+    figure, axes = _figure(6.5, 3.6)
+    ax = axes[0][0]
+    words = []
+    for label, (x, y, *interval) in points.items():
+        error = [[y - interval[0]], [interval[1] - y]] if interval else None
+        ax.errorbar(x, y, error, fmt="o", color=PALETTE[0], markersize=6, capsize=3)
+        ax.annotate(label, (x, y), (7, 5), textcoords="offset points", fontsize=9)
+        told = f"{y:.1%}" if percent else f"{y:.3g}"
+        words.append(f"{label} {told} at {x:,.4g}")
+    if join:
+        ax.plot([x for x, *_ in points.values()], [y for _, y, *_ in points.values()], color=PALETTE[0], linewidth=1)
+    ax.margins(x=0.15, y=0.15)
+    ax.set(xlabel=x_label, ylabel=y_label)
+    for axis in logarithmic:
+        getattr(ax, f"set_{axis}scale")("log")
+        _plain_numbers(getattr(ax, f"{axis}axis"))
+    if percent:
+        _percent_axis(ax.yaxis)
+    return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
 
 
 class LiveCurve:

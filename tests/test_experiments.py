@@ -249,7 +249,7 @@ def test_without_records_each_missing_one_is_named(experiment):
     assert len(wrong) == 4
     assert all("There is no record" in sentence and "python -m shathenet_utils train" in sentence for sentence in wrong)
     with pytest.raises(records.RecordError, match="There is no record"):
-        experiment.run()
+        experiment.load()
 
 
 def change(path, **changes):
@@ -348,6 +348,21 @@ def test_a_readers_rerun_stands_beside_the_records_and_changes_none(recorded, tm
     assert new == {f"data/runs/drawn/full/made_up/plain/seed0{end}" for end in (".json", ".npz", "_epochs.npz")}
     assert recorded.run(data=tiny_dataset(name="drawn")).own["plain"] == runs.own["plain"]  # loaded, not trained again
     assert recorded.run().own == {}  # another dataset's
+
+
+def test_a_run_without_a_record_is_trained_and_stands_in_its_place(recorded, monkeypatch):
+    recorded.path(recorded.variant("plain"), 1).unlink()
+    with pytest.raises(records.RecordError, match="There is no record"):
+        recorded.load()
+    seen = []
+    data = tiny_dataset(name="cifar10")
+    runs = recorded.run(data=data, on_epoch=seen.append)
+    assert [(record["variant"], record["seed"]) for record in runs.recorded["plain"]] == [("plain", 0), ("plain", 1)]
+    assert len(seen) == 1
+    assert runs.own == {}
+    assert not recorded.path(recorded.variant("plain"), 1).exists()
+    recorded.run(data=data, on_epoch=seen.append)
+    assert len(seen) == 1
 
 
 def test_a_rerun_of_the_books_own_experiment_changes_no_committed_file(monkeypatch, tmp_path):
@@ -479,10 +494,10 @@ def test_the_machine_is_named():
 
 def test_the_readmes_table_stands_between_its_marks():
     begin, end = experiments.TABLE_MARKS
-    text = experiments.with_table(f"before\n{begin}\nold\n{end}\nafter\n")
-    assert text == f"before\n{begin}\n{experiments.readme_table()}\n{end}\nafter\n"
+    text = experiments.with_table(f"before\n{begin}\nold\n{end}\nafter\n", "new")
+    assert text == f"before\n{begin}\nnew\n{end}\nafter\n"
     with pytest.raises(ValueError, match="README.md lacks the marks"):
-        experiments.with_table("no marks")
+        experiments.with_table("no marks", "new")
 
 
 def test_the_readmes_table_holds_the_version_best_on_validation():

@@ -176,6 +176,39 @@ def test_a_sequential_model_is_counted_too():
     assert len(models.model_digest(model)) == 16
 
 
+def test_a_layers_traffic_is_what_it_reads_and_writes():
+    pictures = keras.Input((8, 8, 3))
+    x = layers.Conv2D(4, 3, padding="same", name="conv")(pictures)
+    network = keras.Model(pictures, layers.Add(name="add")([x, layers.ReLU(name="relu")(x)]))
+    rows = {row["layer"]: row for row in models.traffic(network)}
+    assert rows["conv"]["flops"] == 2 * 8 * 8 * 3 * 3 * 3 * 4
+    assert (rows["conv"]["numbers"], rows["conv"]["weights"]) == (8 * 8 * (3 + 4), 3 * 3 * 3 * 4 + 4)
+    assert (rows["relu"]["flops"], rows["relu"]["numbers"]) == (0, 2 * 8 * 8 * 4)
+    assert rows["add"]["numbers"] == 3 * 8 * 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "parameters", "macs"),
+    [
+        ("v1_1", {}, 1_252_138, 36.6e6),
+        ("v1_1", {"size": 40}, 1_252_138, 43.7e6),
+        ("thin_resnet", {}, 17_058, 3.4e6),
+        ("thin_resnet", {"widths": (16, 28, 43)}, 46_457, 9.95e6),
+        ("airbench", {}, 570_296, 54.2e6),
+        ("airbench", {"widths": (64, 256, 256)}, 1_973_944, 118e6),
+    ],
+    ids=str,
+)
+def test_a_networks_size_is_the_one_it_is_known_for(name, arguments, parameters, macs):
+    network = models.build(name, arguments)
+    assert network.count_params() == parameters
+    assert models.macs(network) == pytest.approx(macs, rel=0.02)
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    logits = np.asarray(network(pictures))
+    assert (logits.shape, logits.dtype) == ((4, 10), np.float32)
+    assert np.isfinite(logits).all()
+
+
 def test_an_unknown_model_is_one_sentence():
     with pytest.raises(
         ValueError, match=r"^There is no model named 'v9_9'; this book has v1_0, v1_1, thin_resnet, airbench\.$"

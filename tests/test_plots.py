@@ -27,6 +27,12 @@ def drawings():
     yield plots.kernels({"before": KERNELS, "after": 2 * KERNELS}, name="kernels", alt="Kernels.")
     yield plots.paired_differences(runs, "plain", name="paired_differences")
     yield plots.LiveCurve().draw(a_record()["history"])
+    yield plots.turns({"theirs": [3.0, 3.1], "ours": [1.0, 1.2]}, label="seconds an epoch", name="turns")
+    yield plots.roofline({"thin": (5, 90), "wide": (100, 400)}, {"float32": 250, "bfloat16": 500}, 40, name="roofline")
+    points = {"small": (1, 0.6, 0.59, 0.62), "large": (100, 0.9)}
+    yield plots.scatter(
+        points, x_label="seconds", y_label="accuracy", percent=True, logarithmic="x", join=True, name="scatter"
+    )
 
 
 each_drawing = pytest.mark.parametrize("drawing", list(drawings()), ids=lambda drawing: drawing.name)
@@ -49,6 +55,38 @@ def test_axes_are_labelled(drawing):
     ticks = [tick.get_text() for tick in drawing.axes[0].get_yticklabels()]
     assert drawing.axes[0].get_xlabel()
     assert sum(map(bool, labels)) >= 2 or any(re.search("[a-z]", tick) for tick in ticks)  # named rows need no label
+
+
+def test_turns_say_how_many_times_as_fast_as_the_first():
+    alt = plots.turns({"theirs": [3.0, 5.0], "ours": [1.0, 1.0]}, label="seconds an epoch", name="turns").alt
+    assert alt == "Seconds an epoch: theirs 4.0 s; ours 1.0 s, 4.00 times as fast."
+
+
+def test_the_roof_is_the_lower_of_memory_and_arithmetic():
+    ax = plots.roofline({"net": (10, 90)}, {"float32": 250}, 40, name="roofline").axes[0]
+    x, y = ax.lines[0].get_data()
+    np.testing.assert_allclose(y, np.minimum(40 * x, 250))
+
+
+def test_figures_leave_out_diverged_seeds_and_name_them():
+    runs = made_up_runs()
+    lost = {"status": "diverged", "validation_accuracy": None, "test_accuracy": None}
+    runs.recorded["plain"][1] |= lost | {"history": {"loss": [], "accuracy": [], "validation_accuracy": []}}
+    for figure in (plots.seeds(runs, name=""), plots.learning_curves(runs, name="")):
+        assert re.search("plain[^;]*diverged: seed 1", figure.alt)
+        assert "better" in figure.alt and not re.search("better[^;]*diverged", figure.alt)
+    for record in runs.recorded["plain"]:
+        record |= lost
+    assert "plain has no such number, diverged: seed 0, 1, 2" in plots.seeds(runs, name="").alt
+    assert "plain: no seed finished, diverged: seed 0, 1, 2" in plots.learning_curves(runs, name="").alt
+
+
+def test_runs_on_all_pictures_have_a_training_curve_alone():
+    runs = made_up_runs()
+    for record in runs.recorded["plain"]:
+        record["history"]["validation_accuracy"] = []
+    assert "plain: training accuracy ends at" in plots.learning_curves(runs, name="").alt
+    assert not re.search("plain[^;]*validation", plots.learning_curves(runs, name="").alt)
 
 
 def test_a_page_gets_the_picture_with_its_words_escaped():

@@ -1,0 +1,558 @@
+"""The same runs on a Ray cluster: the same numbers, whatever is lost on the way.
+
+The slow tests start a cluster of two nodes on this machine, behind a token that nobody else knows.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import pickle
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from helpers import a_record, tiny_dataset
+
+from shathenet_utils import ROOT, __main__, cluster, experiments, records
+from shathenet_utils.experiments import Experiment, Variant
+from shathenet_utils.recipes import Recipe
+
+LONG = 100
+
+
+def declare(patch, folder):
+    """Declared runs of seconds: plain and long ones, and one that can't be built, all below a folder of its own."""
+    variants = (
+        Variant("plain", "v1_0", Recipe(epochs=3)),
+        Variant("long", "v1_0", Recipe(epochs=LONG)),
+        Variant("broken", "v1_0", Recipe(epochs=3), {"interpolation": "cubic"}),
+    )
+    experiment = Experiment(
+        "made_up", "Does it work?", variants, (0, 1), keep_weights=("plain",), keep_snapshots=("plain",)
+    )
+    patch.setenv("SHATHENET_OUTPUT", str(folder))
+    patch.setattr(records, "RECORDS", folder / "data" / "records")
+    patch.setattr(records, "WEIGHTS", folder / "data" / "weights")
+    patch.setattr(experiments, "EXPERIMENTS", {"made_up": experiment})
+    patch.setattr(experiments, "load_data", lambda variant: tiny_dataset(name="cifar10"))
+    return experiment
+
+
+@pytest.fixture
+def experiment(monkeypatch, tmp_path):
+    return declare(monkeypatch, tmp_path)
+
+
+def command_line(folder, *arguments, **environment):
+    """A process that declares the same and then does what the command line does."""
+    source = (
+        "import pathlib, pytest, sys\n"
+        "from test_cluster import __main__, declare\n"
+        "declare(pytest.MonkeyPatch(), pathlib.Path(sys.argv[1]))\n"
+        "__main__.main(sys.argv[2:])\n"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", source, str(folder), *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), **environment},
+    )  # fmt: skip
+
+
+def numbers(record):
+    """A record without what it takes from the clock."""
+    record = {key: value for key, value in record.items() if key not in ("seconds", "date")}
+    return record | {"history": {name: line for name, line in record["history"].items() if name != "seconds"}}
+
+
+def a_run(experiment, variant="plain", seed=0, **changes):
+    run = cluster.Run(experiment, experiment.variant(variant), seed, "full", records.RECORDS)
+    for name, value in changes.items():
+        setattr(run, name, value)
+    return run
+
+
+# Without Ray
+
+
+def test_without_ray_one_sentence_says_what_to_install(experiment, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(SystemExit) as left:
+        __main__.main(["train", "made_up", "--cluster", "auto"])
+    assert str(left.value) == (
+        "error: Training on a cluster needs Ray, which is not installed: pip install -r requirements-cluster.txt."
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["--cluster", "auto"], ("auto", {"cores": 1, "budget": "full", "record": False})),
+        (
+            ["--cluster", "lab:6379", "--cores", "4", "--record", "--seeds", "0"],
+            ("lab:6379", {"cores": 4, "budget": "full", "record": True}),
+        ),
+        (
+            ["--cluster", "ray://lab:1", "--budget", "taste"],
+            ("ray://lab:1", {"cores": 1, "budget": "taste", "record": False}),
+        ),
+    ],
+    ids=["auto", "recorded", "Ray's client"],
+)  # fmt: skip
+def test_the_command_line_passes_on_what_it_was_told(experiment, monkeypatch, arguments, given):
+    asked = []
+    monkeypatch.setattr(cluster, "train", lambda *told, **settings: asked.append((*told, settings)) or [])
+    __main__.main(["train", "made_up", "--variant", "plain", *arguments])
+    seeds = (0,) if "--seeds" in arguments else (0, 1)
+    assert asked == [(experiment, [(experiment.variants[0], seed) for seed in seeds], *given)]
+
+
+@pytest.mark.parametrize("cores", ["0", "-1", "two", "1.5", ""])
+def test_cores_are_a_whole_number_from_1(experiment, cores, capsys):
+    with pytest.raises(SystemExit):
+        __main__.main(["train", "made_up", "--cluster", "auto", "--cores", cores])
+    assert "cores are a whole number from 1" in capsys.readouterr().err
+
+
+def test_cores_without_a_cluster_are_refused(experiment):
+    with pytest.raises(SystemExit, match="error: --cores is for --cluster"):
+        __main__.main(["train", "made_up", "--cores", "2"])
+
+
+@pytest.mark.parametrize(("states", "code"), [(["finished", "failed"], 1), (["finished", "stopped", "failed"], 130)])
+def test_the_exit_code_tells_how_it_ended(experiment, monkeypatch, states, code):
+    runs = [a_run(experiment, state=state) for state in states]
+    monkeypatch.setattr(cluster, "train", lambda *_, **__: runs)
+    with pytest.raises(SystemExit) as left:
+        __main__.main(["train", "made_up", "--cluster", "auto"])
+    assert left.value.code == code
+
+
+def test_what_is_no_evidence_is_told_before_a_cluster_is_sought(experiment):
+    for arguments, said in (
+        (["--seeds", "7"], "Only a declared run can be recorded"),
+        (["--budget", "taste"], "Only a run of the full budget"),
+    ):
+        with pytest.raises(SystemExit, match=f"error: {said}"):
+            __main__.main(["train", "made_up", "--record", "--cluster", "nowhere:1", *arguments])
+
+
+def test_a_run_is_to_do_where_there_is_no_record_and_no_other_process(experiment, capsys):
+    plain = experiment.variants[0]
+    there, busy = a_run(experiment, seed=0), a_run(experiment, seed=1)
+    records.save(a_record(config_hash=plain.config_hash()), there.path)
+    with contextlib.ExitStack() as held, records.locked(busy.checkpoint.with_suffix(".lock")):
+        chosen = [(plain, 0), (plain, 1), (experiment.variants[1], 0)]
+        [run] = cluster.to_do(experiment, chosen, "full", True, held)
+        with pytest.raises(records.Busy), records.locked(run.checkpoint.with_suffix(".lock"), wait=False):
+            pass
+    assert run.name == "made_up long seed 0"
+    assert not run.checkpoint.with_suffix(".lock").exists()
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"made_up plain seed 0: there already, {there.path}"
+    assert second == "made_up plain seed 1: another process is at it"
+
+
+def test_a_record_of_another_declaration_is_trained_anew_and_a_damaged_one_is_not(experiment):
+    path = a_run(experiment).path
+    records.save(a_record(), path)
+    with contextlib.ExitStack() as held:
+        assert len(cluster.to_do(experiment, [(experiment.variants[0], 0)], "full", True, held)) == 1
+    path.write_text("{")
+    with contextlib.ExitStack() as held, pytest.raises(records.RecordError, match="can't be read"):
+        cluster.to_do(experiment, [(experiment.variants[0], 0)], "full", True, held)
+
+
+def test_a_dataset_travels_as_its_arrays_and_arrives_read_only_without_a_copy():
+    data, buffers = tiny_dataset(), []
+    told = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+    assert len(told) < 2000
+    again = pickle.loads(told, buffers=[buffer.raw().toreadonly() for buffer in buffers])
+    assert (again.name, again.fingerprint, again.split) == (data.name, data.fingerprint, data.split)
+    for name in ("train_images", "train_labels", "test_images"):
+        assert np.shares_memory(getattr(again, name), getattr(data, name))
+        assert not getattr(again, name).flags.writeable
+
+
+def test_the_desk_keeps_the_last_checkpoint_and_tells_news_once():
+    desk = cluster.Desk({1: b"from before"})
+    assert desk.begin(0, "a") == (1, None)
+    assert desk.begin(1, "b") == (1, b"from before")
+    desk.epoch(0, 1, 1, 0.1, b"one")
+    desk.epoch(0, 1, 2, 0.2, b"two")
+    desk.epoch(1, 1, 6, 0.3, b"six")
+    progress, checkpoints = desk.news()
+    assert checkpoints == {0: b"two", 1: b"six"}
+    assert progress[0] == {"begins": [0], "epoch": 2, "accuracy": 0.2, "node": "a"}
+    assert progress[1]["begins"] == [5]
+    assert desk.news()[1] == {}
+
+
+def test_a_process_that_was_replaced_is_not_listened_to():
+    desk = cluster.Desk({})
+    desk.begin(0, "a")
+    desk.epoch(0, 1, 1, 0.1, b"one")
+    assert desk.begin(0, "b") == (2, b"one")
+    desk.epoch(0, 1, 2, 0.9, b"too late")
+    assert desk.news()[1] == {0: b"one"}
+    desk.epoch(0, 2, 2, 0.2, b"two")
+    assert desk.news()[0][0] == {"begins": [0, 1], "epoch": 2, "accuracy": 0.2, "node": "b"}
+    desk.forget(0)
+    assert desk.begin(0, "c") == (3, None)
+
+
+def came_back(experiment, data, **changes):
+    """A record and weights as a worker sends them."""
+    content = b"weights"
+    kept = {
+        "final": {"path": "data/runs/x/full/made_up/plain/seed0.npz", "sha256": hashlib.sha256(content).hexdigest()}
+    }
+    own = {
+        "config_hash": experiment.variants[0].config_hash(),
+        "data_fingerprint": data.fingerprint,
+        "split": data.split,
+    }
+    return a_record(threads={"inter_op": 1}, weights=kept, **own) | changes, {"final": content}  # fmt: skip
+
+
+def test_what_comes_back_is_stored_where_local_training_would(experiment, tmp_path):
+    data, run = tiny_dataset(), a_run(experiment)
+    run.checkpoint.parent.mkdir(parents=True)
+    run.checkpoint.write_bytes(b"the last epoch")
+    cluster.store(run, data, *came_back(experiment, data))
+    record = records.load(experiment.path(experiment.variants[0], 0))
+    assert record["weights"]["final"]["path"] == "data/weights/made_up/plain/seed0.npz"
+    assert (tmp_path / "data/weights/made_up/plain/seed0.npz").read_bytes() == b"weights"
+    assert not run.checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"seed": 1}, "not the run that was asked for: its seed differ"),
+        ({"config_hash": "0"}, "its config_hash differ"),
+        ({"data_fingerprint": "0"}, "its data_fingerprint differ"),
+        ({"threads": {"inter_op": 2}}, "its threads differ"),
+        ({"weights": {"final": {"path": "seed0.npz", "sha256": "0"}}}, "final weights .* not those of their record"),
+    ],
+    ids=str,
+)
+def test_what_is_not_what_was_asked_for_is_not_stored(experiment, tmp_path, changes, said):
+    data = tiny_dataset()
+    with pytest.raises(records.RecordError, match=said):
+        cluster.store(a_run(experiment), data, *came_back(experiment, data, **changes))
+    assert not list(tmp_path.rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("A sentence of ours.\nAnd more."), "A sentence of ours."),
+        (KeyError("name"), "KeyError: 'name'"),
+        (MemoryError(), "MemoryError: no more is known"),
+        (TypeError("in user code:\n\n    File ...\n\n    TypeError: No such thing.\n"), "TypeError: TypeError: No such thing."),
+    ],
+    ids=["ours", "any", "silent", "TensorFlow's"],
+)  # fmt: skip
+def test_what_went_wrong_is_a_line(error, said):
+    assert cluster._sentence(error) == said
+
+
+def some_runs(experiment):
+    return [
+        a_run(experiment, seed=0, state="finished", node="a", epoch=3, accuracy=0.5, begins=[0]),
+        a_run(experiment, "long", state="taken up again", node="b", epoch=50, accuracy=0.25, begins=[0, 9]),
+        a_run(experiment, "broken", state="failed", told="No such interpolation.", node="a", begins=[None]),
+        a_run(experiment, "long", 1),
+    ]  # fmt: skip
+
+
+def test_the_table_tells_of_every_run(experiment):
+    lines = cluster.table(some_runs(experiment), {"a": "lab-1", "b": "lab-2"}, 53)
+    assert lines == [
+        "variant  seed  node   epoch   accuracy  state",
+        "plain    0     lab-1  3/3     50.0%     finished",
+        "long     0     lab-2  50/100  25.0%     taken up again",
+        "broken   0     lab-1  0/3               failed: No such interpolation.",
+        "long     1            0/100             waiting",
+        "1 finished, 1 taken up again, 1 failed, 1 waiting, about 0:02:30 left in all",
+    ]
+
+
+def test_a_small_terminal_shows_the_runs_under_way(experiment):
+    lines = cluster.table(some_runs(experiment), {"b": "lab-2"}, 53, width=40, height=5)
+    assert [line.split()[:2] for line in lines[1:3]] == [["long", "0"], ["broken", "0"]]
+    assert len(lines) == 4
+    assert max(map(len, lines)) == 40
+
+
+def test_time_left_counts_what_was_done_here(experiment):
+    runs = [a_run(experiment, "long", 0, state="training", epoch=60, begins=[50]), a_run(experiment, "long", 1)]
+    assert cluster.time_left(runs, 10) == "about 0:02:20 left in all"
+    assert cluster.time_left([a_run(experiment)], 10) == ""
+
+
+class Nodes:
+    """What of Ray the display asks."""
+
+    @staticmethod
+    def nodes():
+        return [{"NodeID": "a", "NodeManagerHostname": "lab-1"}]
+
+
+def test_without_a_terminal_a_change_of_state_is_a_line(experiment, capsys):
+    run = a_run(experiment)
+    show = cluster._display([run], Nodes)
+    show()
+    for state, epoch in (("training", 0), ("training", 2), ("taken up again", 2), ("finished", 3)):
+        run.state, run.epoch, run.node = state, epoch, "a"
+        show()
+    assert capsys.readouterr().out.splitlines() == [
+        "made_up plain seed 0: training on lab-1, epoch 0 of 3",
+        "made_up plain seed 0: taken up again on lab-1, epoch 2 of 3",
+        "made_up plain seed 0: finished, epoch 3 of 3",
+    ]
+
+
+def test_in_a_terminal_the_table_is_drawn_over(experiment, monkeypatch, capsys):
+    show = cluster._display([a_run(experiment)], Nodes)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show()
+    show()
+    first, again = re.split(r"\x1b\[3A\r\x1b\[J", capsys.readouterr().out)
+    assert first == again
+    assert first.startswith("variant  seed")
+
+
+def test_a_process_that_is_lost_before_its_first_epoch_leaves_no_epoch_behind():
+    desk = cluster.Desk({})
+    desk.begin(0, "a")
+    desk.begin(0, "b")
+    for epoch in (1, 2):
+        desk.epoch(0, 2, epoch, 0.1, b"")
+    assert desk.news()[0][0]["begins"] == [None, 0]
+
+
+def test_news_reach_the_runs_and_their_checkpoints_the_disk(experiment):
+    runs = [a_run(experiment), a_run(experiment, seed=1, state="finished", epoch=3)]
+    told = {"node": "a", "begins": [None], "epoch": 0, "accuracy": None}
+    cluster._hear(runs, {0: told}, {})
+    assert (runs[0].state, runs[0].node) == ("training", "a")
+    cluster._hear(runs, {0: told | {"begins": [1], "epoch": 2}, 1: told | {"epoch": 3}}, {0: b"two"})
+    assert (runs[0].state, runs[0].epoch, runs[1].state) == ("taken up again", 2, "finished")
+    assert runs[0].checkpoint.read_bytes() == b"two"
+
+
+# With a real cluster
+
+
+def free_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+class Cluster:
+    """Two nodes of one core on this machine, in processes of their own."""
+
+    def __init__(self, folder):
+        self.folder, self.port, self.started = folder, free_port(), []
+        self.address = f"127.0.0.1:{self.port}"
+
+    def start_head(self):
+        alone = ["--include-dashboard=false", "--disable-usage-stats", f"--ray-client-server-port={free_port()}"]
+        self.start("--head", f"--port={self.port}", f"--temp-dir={self.folder}/ray", *alone)
+
+    def start(self, *options):
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
+        command += ["--num-cpus=1", "--object-store-memory=100000000", *options]
+        log = self.folder / f"node{len(self.started)}.log"
+        with log.open("w") as said:
+            self.started.append(
+                subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True)
+            )
+        for _ in range(600):
+            if "Ray runtime started" in log.read_text():
+                return
+            assert self.started[-1].poll() is None, log.read_text()
+            time.sleep(0.1)
+        raise AssertionError(log.read_text())
+
+    def with_two_nodes(self):
+        """The address, once there are two: a test may have killed the second."""
+        if len(self.started) == 1 or self.started[-1].poll() is not None:
+            self.start(f"--address={self.address}")
+        return self.address
+
+    def kill(self, node):
+        """Every process of a node at once, without a word to any."""
+        if node.poll() is None:
+            for process in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            node.wait()
+
+
+@pytest.fixture(scope="module")
+def two_nodes(request):
+    if importlib.util.find_spec("ray") is None:  # it must be imported only below: it then reads its environment
+        said = "needs Ray: .venv/bin/pip install -r requirements-cluster.txt"
+        everything = request.config.option.markexpr == ""  # `make test-all`, where nothing is left out
+        (pytest.fail if everything or os.environ.get("CI") else pytest.skip)(said)
+    folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: a socket's path has a limit
+    nodes = Cluster(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            nodes.start_head()
+            yield nodes
+        finally:
+            for node in nodes.started:
+                nodes.kill(node)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def address(two_nodes):
+    return two_nodes.with_two_nodes()
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory):
+    """Undisturbed local runs on one thread: (variant, seed) → record."""
+    folder = tmp_path_factory.mktemp("local")
+    with command_line(
+        folder, "train", "made_up", "--variant", "plain", "--variant", "long", SHATHENET_THREADS="1"
+    ) as run:
+        _, complained = run.communicate(timeout=300)
+    assert run.returncode == 0, complained
+    found = [records.load(path) for path in folder.rglob("seed*.json")]
+    return {(record["variant"], record["seed"]): numbers(record) for record in found}
+
+
+def assert_as_local(experiment, local, variant, folder, seeds=(0, 1)):
+    for seed in seeds:
+        record = numbers(records.load(experiment.path(experiment.variant(variant), seed, folder)))
+        expected = local[variant, seed]
+        assert {key for key in record if record[key] != expected[key]} <= {"weights"}
+        for name, kept in (expected["weights"] or {}).items():
+            assert record["weights"][name]["sha256"] == kept["sha256"]
+            records.load_arrays(record["weights"][name])
+
+
+@pytest.mark.slow
+def test_runs_on_two_nodes_are_the_local_ones_bit_for_bit(experiment, address, local, tmp_path, capsys):
+    chosen = [(experiment.variant("plain"), seed) for seed in (0, 1)]
+    runs = cluster.train(experiment, chosen, address, record=True)
+    assert [run.state for run in runs] == ["finished", "finished"]
+    assert len({run.node for run in runs}) == 2
+    assert_as_local(experiment, local, "plain", records.RECORDS)
+    first = records.load(runs[0].path)
+    assert first["weights"]["final"]["path"] == "data/weights/made_up/plain/seed0.npz"
+    assert first["threads"] == {"inter_op": 1, "intra_op": 1}
+    left = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {".json", ".npz"} and not list(tmp_path.rglob("unfinished/**/*.*"))
+    capsys.readouterr()
+    assert cluster.train(experiment, chosen, address, record=True) == []
+    assert capsys.readouterr().out.count("there already") == 2
+
+
+@pytest.mark.slow
+def test_a_lost_nodes_run_goes_on_elsewhere_to_the_same_numbers(experiment, two_nodes, address, local, monkeypatch):
+    import ray
+
+    hear, lost = cluster._hear, []
+
+    def hear_and_kill(runs, *news):
+        hear(runs, *news)
+        head = next(node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"])
+        for run in runs:
+            if not lost and run.node not in ("", head) and run.epoch >= 5:
+                lost.append((run.name, run.epoch))
+                two_nodes.kill(two_nodes.started[-1])
+
+    monkeypatch.setattr(cluster, "_hear", hear_and_kill)
+    runs = cluster.train(experiment, [(experiment.variant("long"), seed) for seed in (0, 1)], address)
+    assert [run.state for run in runs] == ["finished", "finished"]
+    [(name, epoch)] = lost
+    again = next(run for run in runs if run.name == name)
+    assert again.begins[0] == 0 and len(again.begins) == 2  # two processes
+    assert epoch <= again.begins[1] < LONG
+    assert_as_local(experiment, local, "long", again.folder)
+
+
+@pytest.mark.slow
+def test_a_run_that_raises_is_told_in_a_sentence_and_the_others_finish(experiment, address, local, tmp_path, capsys):
+    chosen = ["--variant", "broken", "--variant", "plain", "--seeds", "0-1"]
+    with pytest.raises(SystemExit) as left:
+        __main__.main(["train", "made_up", *chosen, "--cluster", address])
+    assert left.value.code == 1
+    printed, complained = capsys.readouterr()
+    told = [line for line in complained.splitlines() if line.startswith("error:")]
+    assert [line[:30] for line in told] == [f"error: made_up broken seed {seed}: " for seed in (0, 1)]
+    assert "interpolation" in told[0] and "Traceback" not in printed + complained
+    assert_as_local(experiment, local, "plain", records.runs_folder("cifar10", "full"))
+    assert not list(tmp_path.rglob("broken/*.json"))
+
+
+@pytest.mark.slow
+def test_after_ctrl_c_a_local_run_goes_on_from_where_each_was(address, local, tmp_path):
+    asked = ["train", "made_up", "--variant", "long", "--seeds", "0"]
+    with command_line(tmp_path, *asked, "--cluster", address) as run:
+        assert "training on" in run.stdout.readline()
+        while not list(tmp_path.rglob("unfinished/**/seed0.npz")):
+            assert run.poll() is None
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        printed, complained = run.communicate(timeout=60)
+    assert run.returncode == 130, complained
+    assert "Stopped with 1 of 1 runs to go: the same call, or a local one, goes on" in printed
+    assert "Traceback" not in complained
+    [checkpoint] = [path for path in tmp_path.rglob("*") if path.is_file()]
+    with np.load(checkpoint) as archive:
+        done = len(json.loads(archive["history"].item())["loss"])
+    assert 0 < done < LONG
+    with command_line(tmp_path, *asked, SHATHENET_THREADS="1") as run:
+        _, complained = run.communicate(timeout=120)
+    assert run.returncode == 0
+    [path] = tmp_path.rglob("*.json")
+    record = records.load(path)
+    assert numbers(record) == local["long", 0]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [path]
+
+
+@pytest.mark.slow
+def test_what_the_cluster_lacks_is_one_sentence(experiment, address, monkeypatch):
+    chosen = [(experiment.variants[0], 0)]
+    with pytest.raises(
+        cluster.ClusterError, match=r"^No machine of .* offers 9 cores to a run; the largest offers 1\.$"
+    ):
+        cluster.train(experiment, chosen, address, cores=9)
+    check = cluster._check_machines
+
+    def check_as_if_older(ray, cores):
+        monkeypatch.setattr(cluster, "MACHINES_MUST_AGREE", ("numpy",))
+        check(ray, cores)
+
+    monkeypatch.setattr(cluster, "_check_machines", check_as_if_older)
+    with pytest.raises(cluster.ClusterError, match=r"has {.*}, this machine {'numpy': '2\..*'}: install the same req"):
+        cluster.train(experiment, chosen, address)
+
+
+@pytest.mark.slow
+def test_an_address_where_nothing_answers_is_one_sentence(experiment, two_nodes):
+    for address in ("127.0.0.1:9", "ray://127.0.0.1:9", "nonsense"):
+        with pytest.raises(cluster.ClusterError, match=rf"^No cluster answers at {address} \(.*\)\.$"):
+            cluster.train(experiment, [(experiment.variants[0], 0)], address)
