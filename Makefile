@@ -4,7 +4,7 @@ PORT ?= 8888
 IN_VENV = .venv/bin/python
 TEST = $(IN_VENV) -m pytest
 
-.PHONY: help set-up lab test test-all lint browser rerun train table check facts requirements
+.PHONY: help set-up extras lab test test-all lint browser rerun train bench table check facts requirements
 .DEFAULT_GOAL := help
 
 help:
@@ -13,7 +13,8 @@ help:
 	@echo "make test-all   the same and what takes longer"
 	@echo "make rerun      execute every notebook in place and store its outputs and figures"
 	@echo "make train      train runs of your own (NAME=v1_0, OPTIONS='--variant adam_1e-3 --seeds 0')"
-	@echo "make table      write the README's record table from the records"
+	@echo "make bench      time whole epochs: ours, Keras's way, a directory flow, PyTorch (an hour; OPTIONS=v1.0 for one)"
+	@echo "make table      write the README's tables from the records"
 	@echo "make check      hold the records against their declarations"
 	@echo "make facts      count the facts about CIFAR-10 anew"
 	@echo "make requirements   compile requirements.txt from pyproject.toml"
@@ -21,6 +22,9 @@ help:
 set-up:
 	@command -v $(PYTHON) >/dev/null || { echo "error: There is no $(PYTHON) here: install Python 3.11, 3.12 or 3.13." >&2; exit 1; }
 	@$(PYTHON) bootstrap.py
+
+extras: set-up
+	@$(IN_VENV) -m uv pip install --quiet -r requirements-bench.txt -r requirements-cluster.txt
 
 lab: set-up
 	@$(IN_VENV) -m jupyterlab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir="$(CURDIR)" \
@@ -31,7 +35,7 @@ lab: set-up
 test: lint browser
 	@$(TEST)
 
-test-all: lint browser
+test-all: lint browser extras
 	@$(TEST) -m ""
 
 lint: set-up
@@ -43,6 +47,9 @@ browser: set-up
 
 rerun table check facts: set-up
 	@$(IN_VENV) -m shathenet_utils $@
+
+bench: extras
+	@$(IN_VENV) -m shathenet_utils bench $(OPTIONS)
 
 train: set-up
 	@test -n "$(NAME)" || { echo "error: Say which experiment, for example: make train NAME=v1_0." >&2; exit 1; }

@@ -13,6 +13,7 @@ import datetime
 import hashlib
 import itertools
 import os
+import re
 import shutil
 import socket
 import sys
@@ -205,8 +206,8 @@ def connected(address: str, cores: int = 1):
 def _sentence(error: BaseException) -> str:
     """What went wrong, in a line."""
     cause = getattr(error, "cause", None) or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or ["no more is known"]
-    line = lines[-1] if lines[0] == "in user code:" else lines[0]  # TensorFlow puts a traceback before its sentence
+    bold = re.search(r"\x1b\[1m(.+?)\x1b\[0m", str(cause))  # Keras's own sentence, amid a traceback
+    line = bold[1] if bold else (str(cause).strip() or "no more is known").splitlines()[0]
     return line if isinstance(cause, ValueError | records.RecordError) else f"{type(cause).__name__}: {line}"
 
 
@@ -307,7 +308,7 @@ def train(experiment, chosen: Sequence, address: str, *, cores: int = 1, budget=
                 runs[number].state = "stopped"
             show()
             print(
-                f"Stopped with {len(pending)} of {len(runs)} runs to go: the same call, or a local one, goes on from there."
+                f"Stopped, {len(pending)} of {len(runs)} runs to go: the same call, or a local one, goes on from there."
             )
         for run in runs:
             if run.state == "failed":
