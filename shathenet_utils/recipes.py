@@ -48,31 +48,39 @@ _COUNTS = {"epochs": 1, "batch_size": 1, "translate": 0, "cutout": 0}
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """How to train a network.
+    """How to train a network; arguments of an optimizer that are not named here are Keras's defaults.
 
-    epochs: passes over the training images, at least 1. batch_size: images a step, at least 1; the last step of an
-    epoch takes what is left. optimizer: "adam" (Kingma & Ba, 2015), "sgd", "rmsprop", "adamw", "lion", "muon" (Jordan
-    et al., 2024; for kernels of convolutions, other weights take Nesterov SGD at `rest_rate` times the learning rate);
-    arguments that are not named here are Keras's defaults. learning_rate: the highest of the run, greater than 0.
-    precision: Keras's dtype policy, "float32" or "mixed_bfloat16". momentum, nesterov: of sgd, muon and (without
-    Nesterov) rmsprop; momentum below 1. weight_decay, decay: of weights with two dimensions or more. "decoupled": each
-    step takes learning rate × weight_decay of the weight away (Loshchilov & Hutter, 2019); "coupled": weight_decay ×
-    the weight is added to its gradient (L2). schedule: of the learning rate over the run's steps. "step" multiplies it
-    by `drop` at each share of the run in `drops`; "exponential", "cosine" and "linear" fall to `end` times the highest;
-    "one_cycle" is a cosine after a warm-up from `start`. warmup: the share of the steps in which the rate first rises,
-    from `start` times the highest. loss: of the logits; "focal" with gamma 2 (Lin et al., 2017); "mse" of the softmax's
-    probabilities. label_smoothing: the share of a label that is spread over all classes. averaging: of weights. "ema":
-    a moving average is what is evaluated and kept. "lookahead": every five steps the weights go back to their slowly
-    moving average, which is kept at the end (Jordan, 2024, airbench). bias_rate: how many times faster batch
-    normalisation's shifts learn; of sgd and muon. flip: left to right, "random" for half of the pictures or
-    "alternating": half in the first epoch, then all change sides every epoch. vertical_flip: upside down, half of them.
-    translate: up to so many pixels each way, over mirrored edges. rotate (degrees), shift (of the side), shear
-    (degrees), zoom (each side by 1 − zoom to 1 + zoom), channel_shift (0 to 255): the bound of a draw a picture, over
-    repeated edges. cutout: the side, in pixels, of a grey square (DeVries & Taylor, 2017). mixup: alpha of the Beta
-    distribution (Zhang et al., 2018), 0 for none. test_views: also test with "flip" (picture and mirror image) or
-    "multi_crop" (both, and four views shifted by a pixel).
+    epochs: passes over the training images, at least 1.
+    batch_size: images a step, at least 1; the last step of an epoch takes what is left.
+    optimizer: "adam" (Kingma & Ba, 2015), "sgd", "rmsprop", "adamw" (Loshchilov & Hutter, 2019), "lion" (Chen et al.,
+        2023) or "muon" (Jordan et al., 2024: for convolutions' kernels; other weights take SGD).
+    learning_rate: the highest of the run, greater than 0.
+    precision: Keras's dtype policy, "float32" or "mixed_bfloat16".
+    momentum, nesterov: of sgd and muon; rmsprop has momentum alone. From 0, below 1.
+    weight_decay: of weights with two dimensions or more, from 0.
+    decay: "decoupled" takes learning rate × weight_decay of a weight away in each step, "coupled" adds weight_decay ×
+        the weight to its gradient (L2).
+    schedule: of the learning rate, step by step. "step" multiplies it by `drop` at each share of the run in `drops`;
+        "exponential", "cosine" and "linear" fall to `end` times the highest; "one_cycle" is a cosine after a rise.
+    warmup: the share of the run in which the rate first rises in a straight line, from `start` times the highest.
+    loss: of the logits: "cross_entropy", "focal" with gamma 2 (Lin et al., 2017), "mse" of the softmax's probabilities.
+    label_smoothing: the share of a label that is spread over all classes, from 0, below 1.
+    averaging: of weights. "ema": a moving average is what is evaluated and kept. "lookahead": every five steps the
+        weights go back to their slowly moving average, which is kept at the end (Jordan, 2024, airbench).
+    bias_rate: how many times faster batch normalisation's shifts learn; of sgd and muon.
+    rest_rate: of muon: the learning rate of what is no kernel, in times that of kernels.
+    flip: left to right: "random", half of the pictures, or "alternating", half in the first epoch, and all change sides
+        from epoch to epoch.
+    vertical_flip: upside down, half of the pictures.
+    translate: by up to so many pixels each way, over mirrored edges.
+    rotate (degrees), shift (of the side), shear (degrees), zoom (each side by 1 − zoom to 1 + zoom), channel_shift (0
+        to 255): the bound of a draw for each picture; edges are repeated.
+    cutout: the side of a grey square, in pixels (DeVries & Taylor, 2017); 0 for none.
+    mixup: alpha of the Beta distribution (Zhang et al., 2018); 0 for none.
+    test_views: how the test set is seen besides: "flip", picture and mirror image, or "multi_crop", both, and the same
+        of the picture moved by a pixel (Jordan, 2024, airbench).
 
-    Raises ValueError on a value outside these ranges.
+    Raises ValueError on a value outside these ranges, or on two that contradict each other.
     """
 
     epochs: int
@@ -128,6 +136,8 @@ class Recipe:
             raise ValueError(f"Recipe: drops must be rising shares of the run between 0 and 1, not {self.drops!r}.")
         if self.momentum and self.optimizer not in ("sgd", "rmsprop", "muon"):
             raise ValueError(f"Recipe: {self.optimizer} takes no momentum; sgd, rmsprop and muon do.")
+        if self.optimizer == "adamw" and self.decay == "coupled":
+            raise ValueError("Recipe: adamw is Adam with decoupled decay; take adam for the coupled one.")
         if self.nesterov and (self.optimizer not in ("sgd", "muon") or not self.momentum):
             raise ValueError("Recipe: nesterov is a form of the momentum of sgd or muon: give a momentum above 0.")
         if self.bias_rate != 1 and self.optimizer not in ("sgd", "muon"):

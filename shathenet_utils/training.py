@@ -183,10 +183,10 @@ class Muon(keras.optimizers.Muon):
     are those of airbench94_muon.py in github.com/KellerJordan/cifar10-airbench.
     """
 
-    def __init__(self, learning_rate, momentum: float, nesterov: bool, rest_rate: float, steps: int = 3, **arguments):
+    def __init__(self, learning_rate, momentum: float, nesterov: bool, rest_rate: float, weight_decay=None, steps=3):
         super().__init__(
-            learning_rate, momentum=momentum, nesterov=nesterov, ns_steps=steps, rms_rate=None, weight_decay=None,
-            adam_weight_decay=None, **arguments,
+            learning_rate, momentum=momentum, nesterov=nesterov, ns_steps=steps, rms_rate=None,
+            weight_decay=weight_decay,
         )  # fmt: skip
         self.rest_rate = rest_rate
 
@@ -213,13 +213,14 @@ def optimizer_of(recipe: Recipe, steps: int):
     decay = recipe.weight_decay if recipe.weight_decay and recipe.decay == "decoupled" else None
     kinds, momentum = keras.optimizers, recipe.momentum
     if recipe.optimizer == "muon":
-        return Muon(rate, momentum, recipe.nesterov, recipe.rest_rate)
+        return Muon(rate, momentum, recipe.nesterov, recipe.rest_rate, decay)
     if recipe.optimizer == "sgd":
         return kinds.SGD(rate, momentum=momentum, nesterov=recipe.nesterov, weight_decay=decay)
     if recipe.optimizer == "rmsprop":
         return kinds.RMSprop(rate, momentum=momentum, weight_decay=decay)
-    kind = {"adam": kinds.Adam, "adamw": kinds.AdamW, "lion": kinds.Lion}[recipe.optimizer]
-    return kind(rate, weight_decay=decay)
+    if recipe.optimizer == "adamw":
+        return kinds.AdamW(rate, weight_decay=decay or 0.0)
+    return {"adam": kinds.Adam, "lion": kinds.Lion}[recipe.optimizer](rate, weight_decay=decay)
 
 
 def _losses(recipe: Recipe, classes: int) -> Callable:
@@ -286,7 +287,6 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
     number right). Of mixed pictures the first label counts as right."""
     fast = fast_form(model)
     variables = model.trainable_variables
-    kernels = [variable for variable in variables if len(variable.shape) > 1]
     optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     optimizer.build(variables)
     losses_of = _losses(recipe, model.output_shape[-1])
@@ -295,8 +295,13 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
         for layer in model.layers
         if isinstance(layer, layers.BatchNormalization) and layer.center and recipe.bias_rate != 1
     }
-    decayed = recipe.weight_decay if recipe.decay == "coupled" or recipe.optimizer == "muon" else 0
-    decays = {variable.path for variable in kernels} if decayed else set()
+    coupled = recipe.weight_decay if recipe.decay == "coupled" else 0
+
+    def changed(gradient, variable):
+        """A gradient as the recipe changes it: faster shifts, coupled decay."""
+        if variable.path in faster:
+            return gradient * faster[variable.path]
+        return gradient + coupled * variable if coupled and len(variable.shape) > 1 else gradient
 
     @tf.function(reduce_retracing=False, jit_compile=False)
     def take_steps(images, labels, others, shares, indices):
@@ -309,14 +314,7 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
                 losses = losses_of(logits, answers, *(mixed or (None, None)))
                 loss = tf.reduce_mean(losses) + sum(model.losses)
             gradients = tape.gradient(loss, variables)
-            gradients = [
-                gradient * faster[v.path]
-                if v.path in faster
-                else gradient + decayed * v
-                if v.path in decays
-                else gradient
-                for gradient, v in zip(gradients, variables, strict=True)
-            ]
+            gradients = [changed(gradient, variable) for gradient, variable in zip(gradients, variables, strict=True)]
             optimizer.apply(gradients, variables)
             averages.update(optimizer.iterations)
             total += tf.reduce_sum(losses)

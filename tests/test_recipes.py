@@ -110,6 +110,7 @@ def test_a_bad_value_is_refused_in_one_sentence_that_names_it(changed, named):
         ({"bias_rate": 64}, "adam divides such a factor out again"),
         ({"optimizer": "sgd", "rest_rate": 2}, "of muon alone"),
         ({"schedule": "exponential"}, "give an end above it"),
+        ({"optimizer": "adamw", "decay": "coupled"}, "take adam for the coupled one"),
         ({"schedule": "step", "warmup": 0.1}, "no warm-up here"),
         ({"schedule": "one_cycle"}, "give a warmup above 0"),
         ({"optimizer": "sgd", "momentum": 1}, "must be below 1"),

@@ -297,6 +297,15 @@ def test_muon_follows_its_definition_over_steps_and_leaves_other_weights_to_nest
     np.testing.assert_allclose(bias.numpy(), expected[1], atol=1e-4)
 
 
+def test_muons_decay_is_decoupled_where_the_recipe_says_so(data):
+    weight = keras.Variable(np.ones((3, 2), np.float32))
+    recipe = Recipe(1, optimizer="muon", momentum=0.6, learning_rate=0.1, weight_decay=0.5, rest_rate=2.0)
+    optimizer = training.optimizer_of(recipe, 10)
+    optimizer.build([weight])
+    optimizer.apply([training.tf.fill((3, 2), 0.25)], [weight])
+    np.testing.assert_allclose(weight.numpy(), 1 - 0.1 * 0.5 - 2 * 0.1 * 0.25, rtol=1e-6)
+
+
 def loss_of(recipe, logits, labels, others=None, shares=None):
     return np.asarray(training._losses(recipe, 4)(logits, labels, others, shares))
 
