@@ -158,6 +158,11 @@ def load(name: str, record: bool = True) -> dict:
         ) from None
 
 
+def recorded() -> dict[str, dict]:
+    """The recorded results of those of `NETWORKS` that have one, by name."""
+    return {name: load(slug(name)) for name in NETWORKS if path_of(slug(name)).exists()}
+
+
 def own(name: str) -> dict | None:
     """A reader's own result by its name, if there is one."""
     return load(name, record=False) if path_of(name, record=False).exists() else None
@@ -270,8 +275,7 @@ def readme_table() -> str:
         "| network | ours, 45,000 pictures | Keras's way | directory flow | PyTorch | ours and PyTorch in |",
         "|---|---|---|---|---|---|",
     ]
-    for name in NETWORKS:
-        result = load(slug(name))
+    for name, result in recorded().items():
         mean = {contender: np.mean(found["seconds"]) for contender, found in result["contenders"].items()}
         others = [f"{mean[other] / mean['ours']:.2f}×" for other in ("Keras's way", "directory flow", "PyTorch")]
         precision = result["precision"].removeprefix("mixed_")

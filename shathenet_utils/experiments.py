@@ -286,27 +286,58 @@ def train(
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
     data = data or load_data(variant)
-    recipe = dataclasses.replace(variant.recipe, epochs=experiment.epochs_by_budget.get(budget, variant.recipe.epochs))
     folder = records.RECORDS if record else records.runs_folder(data.name, budget)
-    path = experiment.path(variant, seed, folder)
-    records.check_writable(path.parent)
-    name = f"{experiment.name} {variant.name} seed {seed}"
-    checkpoint = records.checkpoint_path(path.relative_to(folder), data.name, budget)
+    run = _Run(experiment, variant, seed, data, budget, folder, seconds)
+    records.check_writable(run.path.parent)
 
     def tell():
-        print(f"Another process is training {name}: waiting for it.")
+        print(f"Another process is training {run.name}: waiting for it.")
 
-    with records.locked(checkpoint.with_suffix(".lock"), wait, tell) as waited:
+    with records.locked(run.checkpoint.with_suffix(".lock"), wait, tell) as waited:
         if waited and (found := _load_own(experiment, variant, seed, folder, data)):
             return found
-        for place in (path, checkpoint):
+        for place in (run.path, run.checkpoint):
             records.remove_leftovers(place)
-        result = _train(
-            experiment, variant, seed, data, recipe, budget, path, folder, checkpoint, seconds, on_epoch, name
-        )
+        result = _train(run, on_epoch)
         if result is not None:
-            checkpoint.unlink(missing_ok=True)
+            records.save(result, run.path)
+            run.checkpoint.unlink(missing_ok=True)
         return result
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    """One run: what is trained on what, below which folder its record will lie, and its limit in seconds."""
+
+    experiment: Experiment
+    variant: Variant
+    seed: int
+    data: datasets.Dataset
+    budget: str
+    folder: Path
+    seconds: float | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.experiment.name} {self.variant.name} seed {self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        epochs = self.experiment.epochs_by_budget.get(self.budget, self.variant.recipe.epochs)
+        return dataclasses.replace(self.variant.recipe, epochs=epochs)
+
+    @property
+    def path(self) -> Path:
+        return self.experiment.path(self.variant, self.seed, self.folder)
+
+    @property
+    def checkpoint(self) -> Path:
+        return records.checkpoint_path(self.path.relative_to(self.folder), self.data.name, self.budget)
+
+    def keeps(self, variants: Sequence[str]) -> bool:
+        """Whether this is the run of those variants that keeps weights: a whole one, of the first seed."""
+        whole = self.budget == "full" and not self.seconds
+        return whole and self.seed == self.experiment.seeds[0] and self.variant.name in variants
 
 
 def built(variant: Variant, seed: int):
@@ -321,57 +352,43 @@ def built(variant: Variant, seed: int):
         blocks.keras.config.set_dtype_policy("float32")
 
 
-def _train(
-    experiment, variant, seed, data, recipe, budget, path, folder, checkpoint, seconds, on_epoch, name
-) -> dict | None:
-    """Train one run, alone at it, and write its record."""
+def _train(run: _Run, on_epoch) -> dict | None:
+    """Train one run, alone at it: its record, not yet written; None where Ctrl-C stopped it."""
     from shathenet_utils import blocks, models, training
 
-    first = seed == experiment.seeds[0] and budget == "full" and not seconds
-    model = built(variant, seed)
+    variant, data, recipe = run.variant, run.data, run.recipe
+    model = built(variant, run.seed)
     counted = {  # before training: a model that can't be counted is told so at once
         "model_digest": models.model_digest(model),
         "parameters": model.count_params(),
         "macs": models.macs(model),
     }
-    keeps_snapshots = first and variant.name in experiment.keep_snapshots
+    keeps_snapshots = run.keeps(run.experiment.keep_snapshots)
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
-    identity |= {"split": data.split, "epochs": recipe.epochs, "seed": seed, "snapshots": keeps_snapshots}
+    identity |= {"split": data.split, "epochs": recipe.epochs, "seed": run.seed, "snapshots": keeps_snapshots}
     trained = training.fit(
         model,
         data,
         recipe,
-        seed=seed,
-        seconds=seconds,
+        seed=run.seed,
+        seconds=run.seconds,
         on_epoch=on_epoch,
-        checkpoint=None if seconds else checkpoint,
+        checkpoint=None if run.seconds else run.checkpoint,
         identity=json.dumps(identity, sort_keys=True),
         snapshots=keeps_snapshots,
-        description=name,
+        description=run.name,
     )
     if trained.status == "interrupted":
         return None
-    predict = training.predictor(model)
-    test = predict(data.test_images)
-    accuracies = {}
-    if trained.status != "diverged":
-        for views in recipes.WORDS["test_views"][1 : 1 + recipes.WORDS["test_views"].index(recipe.test_views)]:
-            logits = training.average_of_views(predict, data.test_images, views)
-            accuracies[views] = training.accuracy(logits, data.test_labels)
-    finished = trained.status != "diverged" and bool(np.isfinite(test).all())
-    weights = {}
-    if first and variant.name in experiment.keep_weights:
-        weights["final"] = _keep_weights(model, data, path, folder)
-    if trained.snapshots:
-        stacked = _stacked(model, trained.snapshots)
-        weights["snapshots"] = records.save_arrays(weights_path(path, folder, "_epochs.npz"), stacked)
-    result = {
+    tested = _tested(model, data, recipe) if trained.status != "diverged" else None
+    history = trained.history
+    return {
         "schema": records.SCHEMA,
-        "experiment": experiment.name,
+        "experiment": run.experiment.name,
         "variant": variant.name,
-        "seed": seed,
-        "budget": budget,
-        "status": "finished" if finished else "diverged",
+        "seed": run.seed,
+        "budget": run.budget,
+        "status": "finished" if tested else "diverged",
         "dataset": data.name,
         "data_fingerprint": data.fingerprint,
         "split": data.split,
@@ -379,17 +396,11 @@ def _train(
         "config_hash": variant.config_hash(),
         **counted,
         "epochs": trained.epochs,
-        "history": trained.history,
-        "validation_accuracy": (trained.history["validation_accuracy"] or [None])[-1] if finished else None,
-        "test_accuracy": training.accuracy(test, data.test_labels) if finished else None,
-        "test_accuracy_flip": accuracies.get("flip") if finished else None,
-        "test_accuracy_tta": accuracies.get("multi_crop") if finished else None,
-        "test_predictions": records.encode_classes(test.argmax(axis=1)) if finished else None,
-        "weights": weights or None,
-        "seconds": {
-            "total": round(sum(trained.history["seconds"]), 1),
-            "median_epoch": _median(trained.history["seconds"]),
-        },
+        "history": history,
+        "validation_accuracy": (history["validation_accuracy"] or [None])[-1] if tested else None,
+        **(tested or dict.fromkeys(_TESTED)),
+        "weights": _kept(run, model, trained.snapshots) or None,
+        "seconds": {"total": round(sum(history["seconds"]), 1), "median_epoch": _median(history["seconds"])},
         "precision": recipe.precision,
         "threads": blocks.threads(),
         "machine": machine(),
@@ -397,8 +408,37 @@ def _train(
         | {"python": platform.python_version()},
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    records.save(result, path)
-    return result
+
+
+_TESTED = ("test_accuracy", "test_accuracy_flip", "test_accuracy_tta", "test_predictions")
+
+
+def _tested(model, data: datasets.Dataset, recipe: Recipe) -> dict | None:
+    """What a record holds of the test set, `_TESTED`; None where the network's answers are no numbers."""
+    from shathenet_utils import training
+
+    predict = training.predictor(model)
+    single = predict(data.test_images)
+    if not np.isfinite(single).all():
+        return None
+    all_views = recipes.WORDS["test_views"]
+    further = {
+        views: training.accuracy(training.average_of_views(predict, data.test_images, views), data.test_labels)
+        for views in all_views[1 : all_views.index(recipe.test_views) + 1]
+    }
+    found = (training.accuracy(single, data.test_labels), further.get("flip"), further.get("multi_crop"))
+    return dict(zip(_TESTED, (*found, records.encode_classes(single.argmax(axis=1))), strict=True))
+
+
+def _kept(run: _Run, model, snapshots: list[dict]) -> dict:
+    """Store what this run keeps of its weights; the record's entry."""
+    kept = {}
+    if run.keeps(run.experiment.keep_weights):
+        kept["final"] = _keep_weights(model, run.data, run.path, run.folder)
+    if snapshots:
+        path = weights_path(run.path, run.folder, "_epochs.npz")
+        kept["snapshots"] = records.save_arrays(path, _stacked(model, snapshots))
+    return kept
 
 
 def _median(values) -> float | None:
