@@ -56,8 +56,14 @@ def of_epoch(images, labels, recipe, seed: int, epoch: int) -> Epoch:
 
 def flip(images, chosen, vertical: bool = False) -> np.ndarray:
     """The pictures, those of `chosen` (bool, (n,)) mirrored left to right, or upside down."""
-    flipped = images.copy()
-    flipped[chosen] = images[chosen][:, ::-1] if vertical else images[chosen][:, :, ::-1]
+    axis = 1 if vertical else 2
+    back = np.arange(images.shape[axis])[::-1]
+    flipped = np.empty_like(images)
+    for first in range(0, len(images), CHUNK):
+        part = slice(first, first + CHUNK)
+        flipped[part] = images[part]
+        turned = first + np.flatnonzero(chosen[part])
+        flipped[turned] = np.take(images[turned], back, axis)
     return flipped
 
 
@@ -71,12 +77,16 @@ def shifted(images, down: int, right: int) -> np.ndarray:
 
 def translate(images, pixels: int, stream) -> np.ndarray:
     """Each picture moved by −pixels to pixels, down and right, drawn apart; edges as in `shifted`."""
-    down, right = stream.integers(-pixels, pixels + 1, (2, len(images)))
+    count, height, width, channels = images.shape
+    down, right = stream.integers(-pixels, pixels + 1, (2, count))
     moved = np.empty_like(images)
-    for y in range(-pixels, pixels + 1):
-        for x in range(-pixels, pixels + 1):
-            same = (down == y) & (right == x)
-            moved[same] = shifted(images[same], y, x)
+    for first in range(0, count, CHUNK):
+        part = slice(first, first + CHUNK)
+        padded = np.pad(images[part], ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width, channels), axis=(1, 2, 3))[
+            :, :, :, 0
+        ]
+        moved[part] = windows[np.arange(len(padded)), pixels - down[part], pixels - right[part]]
     return moved
 
 

@@ -146,9 +146,10 @@ def test_a_recorded_measurement_is_whole(path):
     assert result["name"] == path.stem
     assert result["threads"]["inter_op"] == 1
     assert result["rounds"] >= 5
-    for found in result["contenders"].values():
+    for name, found in result["contenders"].items():
         assert len(found["seconds"]) == result["rounds"]
-        assert 0 < found["memory_gib"] < 3, "no run may take 3 GB"
+        ours = name not in ("Keras's way", "directory flow", "PyTorch")
+        assert 0 < found["memory_gib"] < (3 if ours else 24), "no run of ours may take 3 GB"
 
 
 # The PyTorch twin: the slow set needs PyTorch
