@@ -324,6 +324,11 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
     return take_steps
 
 
+def steps_per_call(recipe: Recipe) -> int:
+    """How many steps a call of the compiled function takes."""
+    return max(1, min(STEPS_PER_CALL, PICTURES_PER_CALL // recipe.batch_size))
+
+
 def whiten(model, images) -> None:
     """Give every `Whitening` layer of the model its kernel, from the first 5,000 training pictures, uint8 (n, h, w,
     c)."""
@@ -423,7 +428,7 @@ def fit(
     steps_an_epoch = math.ceil(count / recipe.batch_size)
     steps = recipe.epochs * steps_an_epoch
     constant = isinstance(learning_rate(recipe, steps), float | int)
-    steps_per_call = max(1, min(STEPS_PER_CALL, PICTURES_PER_CALL // recipe.batch_size))
+    per_call = steps_per_call(recipe)
     optimizer = optimizer_of(recipe, steps)
     whiten(model, images)
     averages = Averages(model, recipe.averaging, steps)
@@ -462,7 +467,7 @@ def fit(
                 order = epoch_order(seed, epoch, count)
                 whole = count // recipe.batch_size * recipe.batch_size
                 batches = order[:whole].reshape(-1, recipe.batch_size)
-                calls = [batches[i : i + steps_per_call] for i in range(0, len(batches), steps_per_call)]
+                calls = [batches[i : i + per_call] for i in range(0, len(batches), per_call)]
                 if whole < count:
                     calls.append(order[None, whole:])
                 total, right, seen = 0.0, 0, 0
