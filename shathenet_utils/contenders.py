@@ -49,9 +49,11 @@ def ours(network, data, rounds: int, *, pictures: int | None = None, cores: int 
 
 
 def _epochs(model, data, recipe, rounds: int):
-    """`training.fit` in a thread that waits after each epoch until it is asked for the next."""
+    """`training.fit`, without validation pictures, in a thread that waits after each epoch until asked for the next."""
     from shathenet_utils import training
 
+    nobody = {"validation_images": data.validation_images[:0], "validation_labels": data.validation_labels[:0]}
+    data = dataclasses.replace(data, **nobody)
     go, done = queue.SimpleQueue(), queue.SimpleQueue()
 
     def wait(history):
