@@ -300,7 +300,7 @@ def turns(seconds: dict[str, list[float]], *, label: str, name: str) -> Drawing:
         words.append(f"{contender} {mean:.1f} s{times}")
     ax.set_yticks(range(len(seconds)), list(seconds))
     ax.invert_yaxis()
-    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.35 * max(max(rounds) for rounds in seconds.values())))
+    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.45 * max(max(rounds) for rounds in seconds.values())))
     return Drawing(figure, name, f"{label.capitalize()}: {'; '.join(words)}.")
 
 
@@ -316,9 +316,11 @@ def roofline(
     intensity = np.geomspace(0.5, 1000, 200)
     for colour, (label, roof) in zip(PALETTE, roofs.items(), strict=False):
         ax.plot(intensity, np.minimum(bandwidth * intensity, roof), color=colour, linewidth=2)
+        above = roof == max(roofs.values())
         ax.annotate(
-            f"{label}: {roof:.0f} GFLOP/s", (1000, roof), (0, 4), textcoords="offset points", ha="right", color=colour
-        )
+            f"{label}: {roof:.0f} GFLOP/s", (1000, roof), (0, 4 if above else -4), textcoords="offset points",
+            ha="right", va="bottom" if above else "top", color=colour,
+        )  # fmt: skip
     ax.annotate(
         f"memory: {bandwidth:.0f} GB/s", (0.6, bandwidth * 0.6), (8, -12), textcoords="offset points", color="0.35"
     )
@@ -345,11 +347,20 @@ def scatter(
     """
     figure, axes = _figure(6.5, 3.6)
     ax = axes[0][0]
-    words = []
+    words, places = [], [x for x, *_ in points.values()]
+    middle = (min(places) * max(places)) ** 0.5 if "x" in logarithmic else (min(places) + max(places)) / 2
     for label, (x, y, *interval) in points.items():
         error = [[y - interval[0]], [interval[1] - y]] if interval else None
         ax.errorbar(x, y, error, fmt="o", color=PALETTE[0], markersize=6, capsize=3)
-        ax.annotate(label, (x, y), (7, 5), textcoords="offset points", fontsize=9)
+        left = x > middle  # of its point: the label then stays inside
+        ax.annotate(
+            label,
+            (x, y),
+            (-7 if left else 7, 5),
+            textcoords="offset points",
+            ha="right" if left else "left",
+            fontsize=9,
+        )
         told = f"{y:.1%}" if percent else f"{y:.3g}"
         words.append(f"{label} {told} at {x:,.4g}")
     if join:
