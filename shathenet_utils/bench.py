@@ -193,7 +193,7 @@ def networks(
         data = data or experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
         chosen = {contender: (function, NETWORKS[name]) for contender, function in contenders.CONTENDERS.items()}
         if not importlib.util.find_spec("torch"):
-            del chosen["PyTorch"]
+            chosen.pop("PyTorch", None)
         found = alternate(chosen, data, rounds)
         recipe = NETWORKS[name].recipe
         more = {"network": name, "precision": recipe.precision, "batch_size": recipe.batch_size}
