@@ -157,12 +157,18 @@ class FusedBatchNormalization(layers.Layer):
         return shape
 
 
+FUSED_CHANNELS = 16
+"""The single operation is fast where channels come in whole vectors of 16 numbers, and slower than Keras's dozen
+elsewhere: a thin network of 9, 16 and 27 filters trained at half the speed with it."""
+
+
 def _fuses(layer) -> bool:
-    """Whether `FusedBatchNormalization` can stand in for the layer."""
+    """Whether `FusedBatchNormalization` can stand in for the layer, and is faster."""
     return (
         type(layer) is layers.BatchNormalization
         and len(layer.input.shape) == 4
         and layer.axis in (-1, 3)
+        and layer.input.shape[-1] % FUSED_CHANNELS == 0
         and not layer.renorm
     )
 

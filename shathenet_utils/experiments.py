@@ -146,7 +146,7 @@ class Experiment:
                 if found is not None:
                     place = own.setdefault(variant.name, []) if seed in there else recorded[variant.name]
                     place.append(found)
-        return records.Runs(self.name, recorded, own)
+        return records.Runs(self.name, {name: found for name, found in recorded.items() if found}, own)
 
     def load(self) -> records.Runs:
         """As `run`, and nothing is trained. Raises RecordError where a record is missing too."""

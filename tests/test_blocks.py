@@ -197,7 +197,7 @@ def test_a_process_that_started_tensorflow_with_other_threads_records_nothing():
 def normalised(**arguments):
     """A convolution under batch normalisation with weights and statistics of its own."""
     pictures = keras.Input((6, 5, 3))
-    x = layers.Conv2D(4, 3, padding="same")(pictures)
+    x = layers.Conv2D(16, 3, padding="same")(pictures)
     x = layers.BatchNormalization(
         beta_initializer="normal", gamma_initializer="uniform", moving_mean_initializer="normal", **arguments
     )(x)
@@ -247,8 +247,13 @@ def test_the_fused_batch_norm_takes_bfloat16():
     np.testing.assert_allclose(tf.cast(ours, "float32"), tf.cast(theirs, "float32"), atol=0.03)
 
 
+def of_fifteen_channels():
+    pictures = keras.Input((6, 5, 15))
+    return keras.Model(pictures, layers.BatchNormalization()(pictures))
+
+
 def renormalised():
-    pictures = keras.Input((6, 5, 3))
+    pictures = keras.Input((6, 5, 16))
     return keras.Model(pictures, layers.BatchNormalization(renorm=True)(pictures))
 
 
@@ -258,11 +263,11 @@ def of_a_vector():
 
 
 def over_rows():
-    pictures = keras.Input((6, 5, 3))
+    pictures = keras.Input((16, 16, 16))
     return keras.Model(pictures, layers.BatchNormalization(axis=1)(pictures))
 
 
-@pytest.mark.parametrize("build", [renormalised, of_a_vector, over_rows])
+@pytest.mark.parametrize("build", [renormalised, of_a_vector, over_rows, of_fifteen_channels])
 def test_a_batch_norm_of_another_kind_is_left_as_it_is(build):
     model = build()
     assert blocks.fast_form(model) is model
@@ -278,7 +283,7 @@ def test_a_sequential_network_folds_too():
 
 
 def test_a_sequential_network_is_fast_too_and_shares_its_weights():
-    model = keras.Sequential([keras.Input((6, 5, 3)), layers.Conv2D(4, 3), layers.BatchNormalization(), layers.ReLU()])
+    model = keras.Sequential([keras.Input((6, 5, 3)), layers.Conv2D(16, 3), layers.BatchNormalization(), layers.ReLU()])
     fast = blocks.fast_form(model)
     assert {type(layer).__name__ for layer in fast.layers} > {"FusedBatchNormalization"}
     assert [id(weight) for weight in fast.weights] == [id(weight) for weight in model.weights]

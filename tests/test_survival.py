@@ -24,7 +24,7 @@ from shathenet_utils import experiments, models, records, training
 from shathenet_utils.recipes import Recipe
 
 def my_network():
-    return models.airbench((8, 8, 8))
+    return models.airbench((16, 16, 16))
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -199,7 +199,7 @@ def test_a_lock_that_can_not_be_made_is_told_in_one_sentence(tmp_path):
 
 
 def my_network():
-    return models.airbench((8, 8, 8))
+    return models.airbench((16, 16, 16))
 
 
 def exploding():

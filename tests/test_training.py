@@ -571,7 +571,7 @@ def test_ctrl_c_keeps_the_weights_and_says_so(data, capsys):
 def with_random_layers():
     """A network whose dropout draws from a state of its own, and whose batch norm has statistics to keep."""
     pictures = keras.Input((32, 32, 3))
-    x = layers.Conv2D(4, 3, 4)(models.PixelScaling()(pictures))
+    x = layers.Conv2D(16, 3, 4)(models.PixelScaling()(pictures))
     x = layers.Dropout(0.5)(layers.ReLU()(layers.BatchNormalization()(x)))
     return keras.Model(pictures, layers.Dense(10)(layers.Flatten()(x)))
 
