@@ -99,7 +99,7 @@ class Experiment:
             row |= {"variant": variant.name + (" (pilot)" if variant.pilot else "")}
         table = pandas.DataFrame(rows).set_index("variant").fillna("default")
         if len(rows) == 1:
-            return table[[name for name in table if table[name].iloc[0] != str(usual.get(name.replace(" ", "_")))]]
+            return table[[name for name in table if str(table[name].iloc[0]) != str(usual.get(name.replace(" ", "_")))]]
         return table[[name for name in table if table[name].nunique() > 1]]
 
     def _repr_html_(self):
@@ -159,7 +159,11 @@ class Experiment:
 def _flat(config: dict, prefix: str = "") -> dict:
     flat = {}
     for key, value in config.items():
-        flat |= _flat(value) if isinstance(value, dict) else {key.replace("_", " "): str(value)}
+        flat |= (
+            _flat(value)
+            if isinstance(value, dict)
+            else {key.replace("_", " "): str(value) if isinstance(value, list) else value}
+        )
     return flat
 
 

@@ -166,8 +166,9 @@ def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
             ax.plot([], [], color="0.3", linestyle="--", label="yours")
             ax.legend(loc="lower right", frameon=False)
         ax.set(title=variant, xlabel="epoch")
-        told = [f"{label} accuracy ends at {value:.1%}" for label, (value, *_) in ends.items()]
-        sentences.append(f"{variant}: {', '.join(told) or 'no seed finished'}{_lost(runs, variant)}")
+        told = ", ".join(f"{label} accuracy at {value:.1%}" for label, (value, *_) in ends.items())
+        told = told.replace("accuracy at", "accuracy ends at", 1) or "no seed finished"
+        sentences.append(f"{variant}: {told}{_lost(runs, variant)}")
     axes[0][0].set_ylabel("accuracy")
     _percent_axis(axes[0][0].yaxis)
     return Drawing(figure, name, "Learning curves. " + "; ".join(sentences) + ".")

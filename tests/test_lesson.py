@@ -159,7 +159,7 @@ def test_a_header_counts_minutes_from_words_and_from_records():
     for found in runs.recorded.values():
         for record in found:
             record |= {"machine": {"cores": 2, "processor": "AMD <EPYC>"}, "seconds": {"total": 600.0}}
-    shown = lesson.header("00", types.SimpleNamespace(run=lambda: runs))
+    shown = lesson.header("00", types.SimpleNamespace(load=lambda: runs))
     assert "60 minutes to train its 6 runs again, as fast as they went on 2 cores of an AMD <EPYC>." in words(shown)
     assert "AMD &lt;EPYC&gt;" in markup(shown)
 
