@@ -157,6 +157,10 @@ class Recipe:
         if self.momentum == 1 or self.label_smoothing == 1 or self.warmup == 1:
             raise ValueError("Recipe: momentum, label_smoothing and warmup must be below 1.")
 
+    def __repr__(self):
+        """What differs from the defaults; the rest goes without saying."""
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in self.identity().items())})"
+
     @property
     def augments(self) -> bool:
         """Whether the pictures of an epoch differ from the dataset's."""
