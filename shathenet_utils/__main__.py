@@ -29,40 +29,39 @@ def _cores(text: str) -> int:
 def _train(arguments) -> None:
     experiment = experiments.get(arguments.name)
     variants = [experiment.variant(name) for name in arguments.variant] if arguments.variant else experiment.variants
-    runs = [(variant, seed) for variant in variants for seed in arguments.seeds or experiment.seeds_of(variant)]
+    runs = [
+        experiments.Run(experiment, variant, seed, arguments.budget, variant.dataset, arguments.record)
+        for variant in variants
+        for seed in arguments.seeds or experiment.seeds_of(variant)
+    ]
     if arguments.cluster:
-        _train_on_cluster(experiment, runs, arguments)
+        _train_on_cluster(runs, arguments)
         return
     if arguments.cores:
         raise ValueError("--cores is for --cluster; here $SHATHENET_THREADS sets TensorFlow's threads.")
     busy = []
     for wait, pending in ((False, runs), (True, busy)):  # what others are at comes last: by then it may be done
-        for variant, seed in pending:
-            name = f"{experiment.name} {variant.name} seed {seed}"
-            where = records.RECORDS if arguments.record else records.runs_folder(variant.dataset, arguments.budget)
-            path = experiment.path(variant, seed, where)
-            if path.exists() and records.load(path)["config_hash"] == variant.config_hash():
-                print(f"{name}: there already, {path}")
+        for run in pending:
+            if run.is_there():
+                print(f"{run.name}: there already, {run.path}")
                 continue
+            options = {"budget": run.budget, "record": run.record, "wait": wait}
             try:
-                record = experiments.train(
-                    experiment, variant, seed, budget=arguments.budget, record=arguments.record, wait=wait
-                )
+                record = experiments.train(experiment, run.variant, run.seed, **options)
             except records.Busy:
-                print(f"{name}: another process is at it")
-                busy.append((variant, seed))
+                print(f"{run.name}: another process is at it")
+                busy.append(run)
                 continue
             if record is None:
                 sys.exit(130)
-            print(f"{name}: {_told(record)}")
+            print(f"{run.name}: {_told(record)}")
 
 
-def _train_on_cluster(experiment, runs, arguments) -> None:
+def _train_on_cluster(runs, arguments) -> None:
     from shathenet_utils import cluster
 
-    settings = {"cores": arguments.cores or 1, "budget": arguments.budget, "record": arguments.record}
     try:
-        ended = {run.state for run in cluster.train(experiment, runs, arguments.cluster, **settings)}
+        ended = {entry.state for entry in cluster.train(runs, arguments.cluster, arguments.cores or 1)}
     except cluster.ClusterError as error:
         sys.exit(f"error: {error}")
     if "stopped" in ended:
@@ -97,7 +96,7 @@ def _table(arguments) -> None:
     text = readme.read_text(encoding="utf-8")
     versions, seconds = experiments.readme_table(), bench.readme_table()
     written = experiments.with_table(text, versions)
-    written = experiments.with_table(written, seconds, experiments.BENCH_MARKS)
+    written = experiments.with_table(written, seconds, bench.README_MARKS)
     print(f"{versions}\n\n{seconds}")
     if written != text:
         with records.written_whole(readme) as temporary:

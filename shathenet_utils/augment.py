@@ -83,10 +83,8 @@ def translate(images, pixels: int, stream) -> np.ndarray:
     for first in range(0, count, CHUNK):
         part = slice(first, first + CHUNK)
         padded = np.pad(images[part], ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width, channels), axis=(1, 2, 3))[
-            :, :, :, 0
-        ]
-        moved[part] = windows[np.arange(len(padded)), pixels - down[part], pixels - right[part]]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width, channels), axis=(1, 2, 3))
+        moved[part] = windows[np.arange(len(padded)), pixels - down[part], pixels - right[part], 0]
     return moved
 
 
@@ -94,7 +92,7 @@ def affine(images, stream, rotate: float = 0, shift: float = 0, shear: float = 0
     """Each picture turned, moved, sheared and zoomed about its centre, all in one resampling.
 
     rotate, shear: degrees; shift: of the side; zoom: of 1, drawn apart for height and width; each drawn evenly
-    from −bound to bound (the zoom around 1). Bilinear, to an eighth of a bit; edges are repeated. What Keras's
+    from −bound to bound (the zoom around 1). Bilinear, with weights in 256ths; edges are repeated. What Keras's
     `ImageDataGenerator` does, which the original used. images: uint8 (n, height, width, 3).
     """
     count, height, width, channels = images.shape

@@ -110,15 +110,7 @@ def alternate(
         for process in processes:
             process.terminate()
             process.join()
-    return {
-        name: {
-            "seconds": [one["seconds"] for one in found[warm:]],
-            "pictures": found[-1]["pictures"],
-            "memory_gib": found[-1]["memory_gib"],
-            **{key: value for key, value in found[-1].items() if key not in ("seconds", "pictures", "memory_gib")},
-        }
-        for name, found in told.items()
-    }
+    return {name: found[-1] | {"seconds": [one["seconds"] for one in found[warm:]]} for name, found in told.items()}
 
 
 def path_of(name: str, record: bool = True) -> Path:
@@ -190,7 +182,7 @@ def networks(
         if path_of(slug(name), record).exists() and not again:
             results.append(load(slug(name), record))
             continue
-        data = data or experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
+        data = data or _cifar10()
         chosen = {contender: (function, NETWORKS[name]) for contender, function in contenders.CONTENDERS.items()}
         if not importlib.util.find_spec("torch"):
             chosen.pop("PyTorch", None)
@@ -204,45 +196,38 @@ def networks(
 WIDTHS = ((16, 32, 32), (32, 64, 64), (64, 128, 128), (96, 192, 192))
 
 
-def _sets() -> dict[str, tuple[str, dict]]:
-    """The other measurements, by name: their question, and their contenders."""
+SETS = ("machine", "waterfall", "growth")
+
+
+def _set(name: str) -> tuple[str, dict, int]:
+    """A measurement of `SETS`: its question, its contenders, and how many pictures they have."""
     from shathenet_utils import contenders
 
     network = NETWORKS["64/128/128"]
-    wide = {
-        "/".join(map(str, widths)): (
-            functools.partial(contenders.ours, pictures=5_000),
-            dataclasses.replace(network, arguments={"widths": widths}),
-        )
-        for widths in WIDTHS
-    }
-    return {
-        "machine": ("What does this machine reach at best?", {"peaks": (contenders.peaks, network)}),
-        "waterfall": (
-            "What did each step of engineering buy?",
-            {name: (function, network) for name, function in contenders.WATERFALL.items()},
-        ),
-        "growth": (
-            "What grows with what?",
-            {name: (function, network) for name, function in contenders.GROWTH.items()} | wide,
-        ),
-    }
-
-
-WATERFALL_PICTURES = 10_000
-SETS = ("machine", "waterfall", "growth")
+    if name == "machine":
+        return "What does this machine reach at best?", {"peaks": (contenders.peaks, network)}, EPOCH
+    if name == "waterfall":
+        stages = {stage: (function, network) for stage, function in contenders.WATERFALL.items()}
+        return "What did each step of engineering buy?", stages, 10_000
+    grown = {change: (function, network) for change, function in contenders.GROWTH.items()}
+    for widths in WIDTHS:
+        wider = dataclasses.replace(network, arguments={"widths": widths})
+        grown["/".join(map(str, widths))] = functools.partial(contenders.ours, pictures=5_000), wider
+    return "What grows with what?", grown, EPOCH
 
 
 def measured(name: str, data=None, rounds: int = ROUNDS, record: bool = False, again: bool = False) -> dict:
     """One of `SETS` of the 64/128/128 network, measured if it was not yet. Raises as `networks` does."""
     if path_of(name, record).exists() and not again:
         return load(name, record)
-    question, chosen = _sets()[name]
-    data = data or experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
-    if name == "waterfall":
-        part = slice(WATERFALL_PICTURES)
-        data = dataclasses.replace(data, train_images=data.train_images[part], train_labels=data.train_labels[part])
-    return _save(name, question, alternate(chosen, data, rounds), rounds, record)
+    question, chosen, pictures = _set(name)
+    data = data or _cifar10()
+    few = {"train_images": data.train_images[:pictures], "train_labels": data.train_labels[:pictures]}
+    return _save(name, question, alternate(chosen, dataclasses.replace(data, **few), rounds), rounds, record)
+
+
+def _cifar10():
+    return experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
 
 
 def variants(experiment: experiments.Experiment, rounds: int = ROUNDS, record: bool = False) -> dict:
@@ -272,22 +257,23 @@ def whole_run(experiment: experiments.Experiment, variant: experiments.Variant, 
     )
 
 
+README_MARKS = ("<!-- seconds: written by python -m shathenet_utils table -->", "<!-- end of seconds -->")
+
+
 def readme_table() -> str:
-    """The networks' epochs in a Markdown table: ours in seconds, the others in times as long."""
+    """The networks' epochs in a Markdown table: ours in seconds, the others in times as long; and on what machine."""
     lines = [
         "| network | ours, 45,000 pictures | Keras's way | directory flow | PyTorch | ours and PyTorch in |",
         "|---|---|---|---|---|---|",
     ]
-    for name, result in recorded().items():
+    results = recorded()
+    for name, result in results.items():
         mean = {contender: np.mean(found["seconds"]) for contender, found in result["contenders"].items()}
         others = [f"{mean[other] / mean['ours']:.2f}×" for other in ("Keras's way", "directory flow", "PyTorch")]
         precision = result["precision"].removeprefix("mixed_")
         lines.append(f"| {name} | {mean['ours']:.1f} s | {' | '.join(others)} | {precision} |")
-    machine = result["machine"]
-    lines.append("")
-    where = f"{machine['cores']} cores of an {machine['processor']}"
-    lines.append(f"Mean of {result['rounds']} epochs in turn, on {where}.")
-    return "\n".join(lines)
+    places = {f"{r['machine']['cores']} cores of an {r['machine']['processor']}": None for r in results.values()}
+    return "\n".join([*lines, "", f"Mean of at least {ROUNDS} epochs in turn, on {', '.join(places)}."])
 
 
 def table(results: list[dict]):

@@ -184,7 +184,7 @@ def fast_form(model):
         model = keras.Model(model.inputs, model.outputs, name=model.name)
     folded = _foldable(model)
     skipped = {upsampling.name for _, upsampling in folded.values()}
-    fused = {layer.name for layer in model.layers if type(layer) is layers.BatchNormalization and _fuses(layer)}
+    fused = {layer.name for layer in model.layers if _fuses(layer)}
     if not folded and not fused:
         return original
 
@@ -242,9 +242,8 @@ class Whitening(layers.Conv2D):
         patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, size * size * self.channels)
         variances, components = np.linalg.eigh(patches.T @ patches / len(patches))
         whitening = (components / np.sqrt(variances + epsilon))[:, ::-1]
-        whitening *= np.sign(
-            whitening[np.abs(whitening).argmax(axis=0), range(whitening.shape[1])]
-        )  # LAPACK's sign is free
+        largest = np.abs(whitening).argmax(axis=0)
+        whitening *= np.sign(whitening[largest, range(len(largest))])  # LAPACK is free to turn a component round
         kernel = np.concatenate([whitening, -whitening], axis=1)
         self._kernel.assign(kernel.reshape(size, size, self.channels, self.filters).astype(np.float32))
 
@@ -265,7 +264,7 @@ class Dirac(keras.initializers.Initializer):
         same = range(min(inputs, filters))
         kernel[height // 2, width // 2, same, same] = 1
         if filters > inputs:
-            rest = _torch_uniform() if self.rest == "torch_uniform" else keras.initializers.get(self.rest)
+            rest = torch_uniform() if self.rest == "torch_uniform" else keras.initializers.get(self.rest)
             kernel[..., inputs:] = ops.convert_to_numpy(rest(shape))[..., inputs:]
         return ops.convert_to_tensor(kernel, dtype or "float32")
 
@@ -273,6 +272,6 @@ class Dirac(keras.initializers.Initializer):
         return {"rest": self.rest}
 
 
-def _torch_uniform():
-    """PyTorch's start of a convolution: even between ±1/√(fan in)."""
+def torch_uniform():
+    """PyTorch's start of a convolution or a dense layer: even between ±1/√(fan in)."""
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")

@@ -36,44 +36,20 @@ class ClusterError(RuntimeError):
 
 
 @dataclasses.dataclass
-class Run:
-    """One run on its way through the cluster.
+class Entry:
+    """A run on its way through the cluster.
 
-    folder: below which its record will lie. node: Ray's id of the node it was last on. begins: for each process that
-    has taken it up, from which epoch it went on; None until its first epoch is done. told: why it failed.
+    node: Ray's id of the node it was last on. begins: for each process that has taken it up, from which epoch it went
+    on; None until its first epoch is done. told: why it failed.
     """
 
-    experiment: experiments.Experiment
-    variant: experiments.Variant
-    seed: int
-    budget: str
-    folder: Path
+    run: experiments.Run
     state: str = "waiting"
     node: str = ""
     epoch: int = 0
     accuracy: float | None = None
     begins: list[int | None] = dataclasses.field(default_factory=list)
     told: str = ""
-
-    @property
-    def name(self) -> str:
-        """As local training names it."""
-        return f"{self.experiment.name} {self.variant.name} seed {self.seed}"
-
-    @property
-    def epochs(self) -> int:
-        """How many this budget trains."""
-        return self.experiment.epochs_by_budget.get(self.budget, self.variant.recipe.epochs)
-
-    @property
-    def path(self) -> Path:
-        """Where its record will lie."""
-        return self.experiment.path(self.variant, self.seed, self.folder)
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where a local run would keep its state, and go on from it."""
-        return records.checkpoint_path(self.path.relative_to(self.folder), self.variant.dataset, self.budget)
 
 
 class Desk:
@@ -110,7 +86,7 @@ class Desk:
         self.new.discard(run)
 
 
-def _work(desk, number: int, run: Run, data: datasets.Dataset) -> tuple[dict, dict[str, bytes]] | str:
+def _work(desk, number: int, run: experiments.Run, data: datasets.Dataset) -> tuple[dict, dict[str, bytes]] | str:
     """Train one run in this process: its record and its weights files, or a sentence that says why there is none."""
     import ray
 
@@ -122,7 +98,7 @@ def _work(desk, number: int, run: Run, data: datasets.Dataset) -> tuple[dict, di
             return beside.submit(ray.get, reference).result()
 
         start, left = ask(desk.begin.remote(number, ray.get_runtime_context().get_node_id()))
-        run.folder = records.runs_folder(data.name, run.budget)
+        run = dataclasses.replace(run, record=False)  # here it is a run like any other; who called keeps the record
         if left:
             run.checkpoint.parent.mkdir(parents=True)
             run.checkpoint.write_bytes(left)
@@ -211,34 +187,30 @@ def _sentence(error: BaseException) -> str:
     return line if isinstance(cause, ValueError | records.RecordError) else f"{type(cause).__name__}: {line}"
 
 
-def to_do(experiment, chosen: Sequence, budget: str, record: bool, held: contextlib.ExitStack) -> list[Run]:
-    """Of (variant, seed) pairs, the runs that have no record yet and that no other process is at; the others are named.
+def to_do(runs: Sequence[experiments.Run], held: contextlib.ExitStack) -> list[Entry]:
+    """Of these runs, those that have no record yet and that no other process is at; the others are named.
 
     held: keeps the locks of those that are returned. Raises as `experiments.train` does where it would not begin.
     """
-    experiments.check_budget(budget)
-    runs = []
-    for variant, seed in chosen:
-        if record:
-            experiments.check_evidence(experiment, variant, seed, budget)
-        folder = records.RECORDS if record else records.runs_folder(variant.dataset, budget)
-        run = Run(experiment, variant, seed, budget, folder)
-        if run.path.exists() and records.load(run.path)["config_hash"] == variant.config_hash():
+    entries = []
+    for run in runs:
+        experiments.check_budget(run.budget)
+        if run.record:
+            experiments.check_evidence(run.experiment, run.variant, run.seed, run.budget)
+        if run.is_there():
             print(f"{run.name}: there already, {run.path}")
             continue
         records.check_writable(run.path.parent)
         try:
-            held.enter_context(records.locked(run.checkpoint.with_suffix(".lock"), wait=False))
+            held.enter_context(run.alone(wait=False))
         except records.Busy:
             print(f"{run.name}: another process is at it")
             continue
-        for place in (run.path, run.checkpoint):
-            records.remove_leftovers(place)
-        runs.append(run)
-    return runs
+        entries.append(Entry(run))
+    return entries
 
 
-def store(run: Run, data: datasets.Dataset, record: dict, weights: dict[str, bytes]) -> None:
+def store(run: experiments.Run, data: datasets.Dataset, record: dict, weights: dict[str, bytes]) -> None:
     """Write what came back, each file whole, where local training would.
 
     Raises RecordError, and writes nothing, where it is not the run that was asked for or weights changed on their way.
@@ -257,7 +229,7 @@ def store(run: Run, data: datasets.Dataset, record: dict, weights: dict[str, byt
             raise records.RecordError(f"The {name} weights that came back are not those of their record.")
     for name, file in kept.items():
         suffix = Path(file["path"]).name.removeprefix(run.path.stem)
-        path = experiments.weights_path(run.path, run.folder, suffix)
+        path = run.weights_path(suffix)
         _write(path, weights[name])
         file["path"] = path.relative_to(ROOT if path.is_relative_to(ROOT) else output_folder()).as_posix()
     records.save(record, run.path)
@@ -269,132 +241,136 @@ def _write(path: Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def train(experiment, chosen: Sequence, address: str, *, cores: int = 1, budget="full", record=False) -> list[Run]:
-    """Train (variant, seed) pairs on the cluster at `address`, `cores` cores a run; returns the runs that were to do.
+def train(runs: Sequence[experiments.Run], address: str, cores: int = 1) -> list[Entry]:
+    """Train runs on the cluster at `address`, `cores` cores each; returns those that were to do.
 
     Their states: "finished", "diverged", "failed" (then `told` says why), or "stopped" by Ctrl-C, which leaves their
     checkpoints where a local run goes on from them. Raises ClusterError, and what `experiments.train` would raise.
     """
     with contextlib.ExitStack() as held:
-        runs = to_do(experiment, chosen, budget, record, held)
-        if not runs:
+        entries = to_do(runs, held)
+        if not entries:
             return []
-        data = {(v.dataset, v.validation): experiments.load_data(v) for v in (run.variant for run in runs)}
+        variants = {(v.dataset, v.validation): v for v in (entry.run.variant for entry in entries)}
+        data = {key: experiments.load_data(variant) for key, variant in variants.items()}
         ray = held.enter_context(connected(address, cores))
         shipped = {key: ray.put(dataset) for key, dataset in data.items()}  # a node fetches it once, and maps it
-        left = {number: run.checkpoint.read_bytes() for number, run in enumerate(runs) if run.checkpoint.exists()}
+        places = [entry.run.checkpoint for entry in entries]
+        left = {number: place.read_bytes() for number, place in enumerate(places) if place.exists()}
         here = _on(ray.get_runtime_context().get_node_id())
         desk = ray.remote(num_cpus=0)(Desk).options(scheduling_strategy=here).remote(left)
         task = ray.remote(num_cpus=cores, max_calls=1, max_retries=LOSSES)(_work)
-        show, pending = _display(runs, ray), {}
+        show, pending = _display(entries, ray), {}
         try:
-            for number, run in enumerate(runs):
-                key = run.variant.dataset, run.variant.validation
-                pending[task.remote(desk, number, run, shipped[key])] = number, data[key]
+            for number, entry in enumerate(entries):
+                key = entry.run.variant.dataset, entry.run.variant.validation
+                pending[task.remote(desk, number, entry.run, shipped[key])] = number, data[key]
             while pending:
                 ready, _ = ray.wait(list(pending), timeout=1)
                 for reference in ready:
                     number, dataset = pending.pop(reference)
-                    _finish(ray, runs[number], dataset, reference)
+                    _finish(ray, entries[number], dataset, reference)
                     desk.forget.remote(number)
-                _hear(runs, *ray.get(desk.news.remote()))
+                _hear(entries, *ray.get(desk.news.remote()))
                 show()
         except KeyboardInterrupt:
             for reference in pending:
                 ray.cancel(reference)
             ray.wait(list(pending), num_returns=len(pending), timeout=10)
-            _hear(runs, *ray.get(desk.news.remote()))
+            _hear(entries, *ray.get(desk.news.remote()))
             for number, _ in pending.values():
-                runs[number].state = "stopped"
+                entries[number].state = "stopped"
             show()
-            print(
-                f"Stopped, {len(pending)} of {len(runs)} runs to go: the same call, or a local one, goes on from there."
-            )
-        for run in runs:
-            if run.state == "failed":
-                print(f"error: {run.name}: {run.told}", file=sys.stderr)
-    return runs
+            to_go = f"{len(pending)} of {len(entries)} runs to go"
+            print(f"Stopped, {to_go}: the same call, or a local one, goes on from there.")
+        for entry in entries:
+            if entry.state == "failed":
+                print(f"error: {entry.run.name}: {entry.told}", file=sys.stderr)
+    return entries
 
 
-def _finish(ray, run: Run, data: datasets.Dataset, reference) -> None:
+def _finish(ray, entry: Entry, data: datasets.Dataset, reference) -> None:
     """Store what a run came to; where it failed, say why."""
     try:
         came = ray.get(reference)
         if not isinstance(came, str):
-            store(run, data, *came)
+            store(entry.run, data, *came)
     except (ray.exceptions.RayError, records.RecordError) as error:
         came = _sentence(error)
     if isinstance(came, str):
-        run.state, run.told = "failed", came
+        entry.state, entry.told = "failed", came
         return
     record = came[0]
-    run.state, run.epoch = record["status"], record["epochs"]
-    run.accuracy = (record["history"]["validation_accuracy"] or record["history"]["accuracy"] or [None])[-1]
+    entry.state, entry.epoch = record["status"], record["epochs"]
+    entry.accuracy = (record["history"]["validation_accuracy"] or record["history"]["accuracy"] or [None])[-1]
 
 
-def _hear(runs: list[Run], progress: dict[int, dict], checkpoints: dict[int, bytes]) -> None:
+def _hear(entries: list[Entry], progress: dict[int, dict], checkpoints: dict[int, bytes]) -> None:
     """Take up the desk's news: where each run is, and its checkpoint, which a local run could go on from."""
     for number, told in progress.items():
-        run = runs[number]
+        entry = entries[number]
         for name, value in told.items():
-            setattr(run, name, value)
-        if run.state in UNDER_WAY:
-            run.state = "taken up again" if len(run.begins) > 1 or run.begins[0] else "training"
+            setattr(entry, name, value)
+        if entry.state in UNDER_WAY:
+            entry.state = "taken up again" if len(entry.begins) > 1 or entry.begins[0] else "training"
     for number, checkpoint in checkpoints.items():
-        _write(runs[number].checkpoint, checkpoint)
+        _write(entries[number].run.checkpoint, checkpoint)
 
 
 UNDER_WAY = ("waiting", "training", "taken up again")
 
 
-def time_left(runs: list[Run], seconds: float) -> str:
+def time_left(entries: list[Entry], seconds: float) -> str:
     """An estimate from the epochs done in so many seconds, such as "about 1:05:00 left"; "" before the first epoch."""
-    first = [[begin for begin in run.begins if begin is not None][:1] for run in runs]
-    done = sum(run.epoch - begin for run, begins in zip(runs, first, strict=True) for begin in begins)
-    to_go = sum(run.epochs - run.epoch for run in runs if run.state in UNDER_WAY)
+    first = [[begin for begin in entry.begins if begin is not None][:1] for entry in entries]
+    done = sum(entry.epoch - begin for entry, begins in zip(entries, first, strict=True) for begin in begins)
+    to_go = sum(entry.run.recipe.epochs - entry.epoch for entry in entries if entry.state in UNDER_WAY)
     return f"about {datetime.timedelta(seconds=round(seconds / done * to_go))} left in all" if done and to_go else ""
 
 
-def table(runs: list[Run], nodes: dict[str, str], seconds: float, width: int = 120, height: int = 1000) -> list[str]:
+def table(
+    entries: list[Entry], nodes: dict[str, str], seconds: float, width: int = 120, height: int = 1000
+) -> list[str]:
     """The lines of the table: a run each (where there is no room, those under way first), and below them a summary.
 
     nodes: Ray's ids and the names of their machines.
     """
     rank = {"waiting": 1, "finished": 2, "diverged": 2}
-    shown = sorted(range(len(runs)), key=lambda i: rank.get(runs[i].state, 0))[: max(height - 3, 1)]
+    shown = sorted(range(len(entries)), key=lambda i: rank.get(entries[i].state, 0))[: max(height - 3, 1)]
     rows = [("variant", "seed", "node", "epoch", "accuracy", "state")]
-    for run in (runs[i] for i in sorted(shown)):
-        accuracy = "" if run.accuracy is None else f"{run.accuracy:.1%}"
-        state = f"{run.state}: {run.told}" if run.told else run.state
-        node = nodes.get(run.node, "")
-        rows.append((run.variant.name, str(run.seed), node, f"{run.epoch}/{run.epochs}", accuracy, state))
+    for entry in (entries[i] for i in sorted(shown)):
+        accuracy = "" if entry.accuracy is None else f"{entry.accuracy:.1%}"
+        state = f"{entry.state}: {entry.told}" if entry.told else entry.state
+        node = nodes.get(entry.node, "")
+        run, done = entry.run, f"{entry.epoch}/{entry.run.recipe.epochs}"
+        rows.append((run.variant.name, str(run.seed), node, done, accuracy, state))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows]
-    counts = collections.Counter(run.state for run in runs)
+    counts = collections.Counter(entry.state for entry in entries)
     summary = [f"{count} {state}" for state, count in counts.items()]
-    return [line[:width] for line in [*lines, ", ".join([*summary, *filter(None, [time_left(runs, seconds)])])]]
+    return [line[:width] for line in [*lines, ", ".join([*summary, *filter(None, [time_left(entries, seconds)])])]]
 
 
-def _display(runs: list[Run], ray):
+def _display(entries: list[Entry], ray):
     """A function that shows how far the runs are: in a terminal the table, redrawn, else a line a change of state."""
-    begun, nodes, drawn, states = time.monotonic(), {}, 0, ["waiting"] * len(runs)
+    begun, nodes, drawn, states = time.monotonic(), {}, 0, ["waiting"] * len(entries)
 
     def show():
         nonlocal drawn
-        if any(run.node and run.node not in nodes for run in runs):
+        if any(entry.node and entry.node not in nodes for entry in entries):
             nodes.update({node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()})
         seconds = time.monotonic() - begun
         if sys.stdout.isatty():
-            lines = table(runs, nodes, seconds, *shutil.get_terminal_size())
+            lines = table(entries, nodes, seconds, *shutil.get_terminal_size())
             print(f"\x1b[{drawn}A\r\x1b[J" * (drawn > 0) + "\n".join(lines), flush=True)
             drawn = len(lines)
             return
-        for i, run in enumerate(runs):
-            if run.state != states[i]:
-                parts = [run.state + f" on {nodes[run.node]}" * (run.node in nodes and run.state in UNDER_WAY)]
-                parts += [run.told, f"epoch {run.epoch} of {run.epochs}", time_left(runs, seconds)]
-                print(f"{run.name}: {', '.join(filter(None, parts))}", flush=True)
-                states[i] = run.state
+        for i, entry in enumerate(entries):
+            if entry.state != states[i]:
+                parts = [entry.state + f" on {nodes[entry.node]}" * (entry.node in nodes and entry.state in UNDER_WAY)]
+                parts += [entry.told, f"epoch {entry.epoch} of {entry.run.recipe.epochs}", time_left(entries, seconds)]
+                print(f"{entry.run.name}: {', '.join(filter(None, parts))}", flush=True)
+                states[i] = entry.state
 
     return show
 
@@ -418,7 +394,7 @@ def scaling(address: str = "auto", runs: int = 8, epochs: int = 10) -> dict:
                 if len(under_way) == at_once:
                     ready, under_way = ray.wait(under_way)
                     ray.get(ready)
-                run = Run(experiment, variant, seed, "full", Path())
+                run = experiments.Run(experiment, variant, seed, "full", variant.dataset)
                 under_way.append(task.remote(desk, next(numbers), run, data))
             ray.get(under_way)
             seconds[f"{at_once}_at_once"] = round(time.perf_counter() - begun, 1)

@@ -3,6 +3,7 @@
 Browsing what is recorded opens without TensorFlow; the network wing is imported where a run trains.
 """
 
+import contextlib
 import dataclasses
 import datetime
 import html
@@ -152,7 +153,8 @@ class Experiment:
         """As `run`, and nothing is trained. Raises RecordError where a record is missing too."""
         for variant in self.variants:
             for seed in self.seeds_of(variant):
-                _load(self, variant, seed, records.RECORDS)
+                if not self.path(variant, seed).exists():
+                    records.load(self.path(variant, seed))  # which says what to do
         return self.run()
 
 
@@ -243,6 +245,68 @@ def check_budget(budget: str) -> None:
         raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}.")
 
 
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run: a variant of an experiment with one seed, in a budget, on a dataset; and where its files lie.
+
+    record: whether it is to be the book's evidence.
+    """
+
+    experiment: Experiment
+    variant: Variant
+    seed: int
+    budget: str
+    dataset: str
+    record: bool = False
+
+    @property
+    def name(self) -> str:
+        """How it is told: "v1_0 adam_1e-3 seed 0"."""
+        return f"{self.experiment.name} {self.variant.name} seed {self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The variant's, with the epochs of the budget."""
+        epochs = self.experiment.epochs_by_budget.get(self.budget, self.variant.recipe.epochs)
+        return dataclasses.replace(self.variant.recipe, epochs=epochs)
+
+    @property
+    def folder(self) -> Path:
+        """Below which its record will lie."""
+        return records.RECORDS if self.record else records.runs_folder(self.dataset, self.budget)
+
+    @property
+    def path(self) -> Path:
+        """Its record's."""
+        return self.experiment.path(self.variant, self.seed, self.folder)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where it keeps its state until it is finished."""
+        return records.checkpoint_path(self.path.relative_to(self.folder), self.dataset, self.budget)
+
+    def weights_path(self, suffix: str) -> Path:
+        """Weights of the book's evidence lie under data/weights/, others beside their record."""
+        root = records.WEIGHTS if self.record else self.folder
+        return root / self.path.relative_to(self.folder).with_name(self.path.stem + suffix)
+
+    def is_there(self) -> bool:
+        """Whether there is a record of it, of the declaration as it is now. Raises RecordError for a damaged one."""
+        return self.path.exists() and records.load(self.path)["config_hash"] == self.variant.config_hash()
+
+    def keeps(self, variants: Sequence[str]) -> bool:
+        """Whether this is the run of those variants that keeps weights: of the first seed, in the full budget."""
+        return self.budget == "full" and self.seed == self.experiment.seeds[0] and self.variant.name in variants
+
+    @contextlib.contextmanager
+    def alone(self, wait: bool = True, on_wait: Callable | None = None):
+        """Be the only process at this run, and clear away what a killed one left; as `records.locked`."""
+        with records.locked(self.checkpoint.with_suffix(".lock"), wait, on_wait) as waited:
+            for place in (self.path, self.checkpoint):
+                records.remove_leftovers(place)
+            yield waited
+
+
 def check_evidence(experiment: Experiment, variant: Variant, seed: int, budget: str) -> None:
     """Raises ValueError for what no record can hold: a shorter budget, or a run that is not declared."""
     if budget != "full":
@@ -290,58 +354,20 @@ def train(
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
     data = data or load_data(variant)
-    folder = records.RECORDS if record else records.runs_folder(data.name, budget)
-    run = _Run(experiment, variant, seed, data, budget, folder, seconds)
+    run = Run(experiment, variant, seed, budget, data.name, record)
     records.check_writable(run.path.parent)
 
     def tell():
         print(f"Another process is training {run.name}: waiting for it.")
 
-    with records.locked(run.checkpoint.with_suffix(".lock"), wait, tell) as waited:
-        if waited and (found := _load_own(experiment, variant, seed, folder, data)):
+    with run.alone(wait, tell) as waited:
+        if waited and (found := _load_own(experiment, variant, seed, run.folder, data)):
             return found
-        for place in (run.path, run.checkpoint):
-            records.remove_leftovers(place)
-        result = _train(run, on_epoch)
+        result = _train(run, data, seconds, on_epoch)
         if result is not None:
             records.save(result, run.path)
             run.checkpoint.unlink(missing_ok=True)
         return result
-
-
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """One run: what is trained on what, below which folder its record will lie, and its limit in seconds."""
-
-    experiment: Experiment
-    variant: Variant
-    seed: int
-    data: datasets.Dataset
-    budget: str
-    folder: Path
-    seconds: float | None
-
-    @property
-    def name(self) -> str:
-        return f"{self.experiment.name} {self.variant.name} seed {self.seed}"
-
-    @property
-    def recipe(self) -> Recipe:
-        epochs = self.experiment.epochs_by_budget.get(self.budget, self.variant.recipe.epochs)
-        return dataclasses.replace(self.variant.recipe, epochs=epochs)
-
-    @property
-    def path(self) -> Path:
-        return self.experiment.path(self.variant, self.seed, self.folder)
-
-    @property
-    def checkpoint(self) -> Path:
-        return records.checkpoint_path(self.path.relative_to(self.folder), self.data.name, self.budget)
-
-    def keeps(self, variants: Sequence[str]) -> bool:
-        """Whether this is the run of those variants that keeps weights: a whole one, of the first seed."""
-        whole = self.budget == "full" and not self.seconds
-        return whole and self.seed == self.experiment.seeds[0] and self.variant.name in variants
 
 
 def built(variant: Variant, seed: int):
@@ -356,18 +382,18 @@ def built(variant: Variant, seed: int):
         blocks.keras.config.set_dtype_policy("float32")
 
 
-def _train(run: _Run, on_epoch) -> dict | None:
+def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) -> dict | None:
     """Train one run, alone at it: its record, not yet written; None where Ctrl-C stopped it."""
     from shathenet_utils import blocks, models, training
 
-    variant, data, recipe = run.variant, run.data, run.recipe
+    variant, recipe = run.variant, run.recipe
     model = built(variant, run.seed)
     counted = {  # before training: a model that can't be counted is told so at once
         "model_digest": models.model_digest(model),
         "parameters": model.count_params(),
         "macs": models.macs(model),
     }
-    keeps_snapshots = run.keeps(run.experiment.keep_snapshots)
+    keeps_snapshots = not seconds and run.keeps(run.experiment.keep_snapshots)
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
     identity |= {"split": data.split, "epochs": recipe.epochs, "seed": run.seed, "snapshots": keeps_snapshots}
     trained = training.fit(
@@ -375,9 +401,9 @@ def _train(run: _Run, on_epoch) -> dict | None:
         data,
         recipe,
         seed=run.seed,
-        seconds=run.seconds,
+        seconds=seconds,
         on_epoch=on_epoch,
-        checkpoint=None if run.seconds else run.checkpoint,
+        checkpoint=None if seconds else run.checkpoint,
         identity=json.dumps(identity, sort_keys=True),
         snapshots=keeps_snapshots,
         description=run.name,
@@ -403,7 +429,7 @@ def _train(run: _Run, on_epoch) -> dict | None:
         "history": history,
         "validation_accuracy": (history["validation_accuracy"] or [None])[-1] if tested else None,
         **(tested or dict.fromkeys(_TESTED)),
-        "weights": _kept(run, model, trained.snapshots) or None,
+        "weights": None if seconds else _kept(run, model, data, trained.snapshots) or None,
         "seconds": {"total": round(sum(history["seconds"]), 1), "median_epoch": _median(history["seconds"])},
         "precision": recipe.precision,
         "threads": blocks.threads(),
@@ -434,14 +460,13 @@ def _tested(model, data: datasets.Dataset, recipe: Recipe) -> dict | None:
     return dict(zip(_TESTED, (*found, records.encode_classes(single.argmax(axis=1))), strict=True))
 
 
-def _kept(run: _Run, model, snapshots: list[dict]) -> dict:
+def _kept(run: Run, model, data: datasets.Dataset, snapshots: list[dict]) -> dict:
     """Store what this run keeps of its weights; the record's entry."""
     kept = {}
     if run.keeps(run.experiment.keep_weights):
-        kept["final"] = _keep_weights(model, run.data, run.path, run.folder)
+        kept["final"] = records.save_arrays(run.weights_path(".npz"), _small_enough(model, data))
     if snapshots:
-        path = weights_path(run.path, run.folder, "_epochs.npz")
-        kept["snapshots"] = records.save_arrays(path, _stacked(model, snapshots))
+        kept["snapshots"] = records.save_arrays(run.weights_path("_epochs.npz"), _stacked(model, snapshots))
     return kept
 
 
@@ -449,14 +474,8 @@ def _median(values) -> float | None:
     return round(float(np.median(values)), 3) if values else None
 
 
-def weights_path(path: Path, folder: Path, suffix: str) -> Path:
-    """Weights of the book's evidence lie under data/weights/, others beside their record."""
-    root = records.WEIGHTS if folder == records.RECORDS else folder
-    return root / path.relative_to(folder).with_name(path.stem + suffix)
-
-
-def _keep_weights(model, data, path: Path, folder: Path) -> dict:
-    """Store the final weights, in float16 where the accuracy then agrees to a tenth of a percent: on the validation
+def _small_enough(model, data: datasets.Dataset) -> dict[str, np.ndarray]:
+    """The final weights, in float16 where the accuracy then agrees to a tenth of a percent: on the validation
     pictures, or the first training pictures where there are none; the test set is not asked."""
     from shathenet_utils import training
 
@@ -471,7 +490,7 @@ def _keep_weights(model, data, path: Path, folder: Path) -> dict:
     training.set_weights(model, half)
     agree = accuracy() == before
     training.set_weights(model, full)
-    return records.save_arrays(weights_path(path, folder, ".npz"), half if agree else full)
+    return half if agree else full
 
 
 SMALL = 100_000  # parameters: a network that small keeps all its weights of every epoch
@@ -559,7 +578,6 @@ def get(name: str) -> Experiment:
 
 
 TABLE_MARKS = ("<!-- table: written by python -m shathenet_utils table -->", "<!-- end of table -->")
-BENCH_MARKS = ("<!-- seconds: written by python -m shathenet_utils table -->", "<!-- end of seconds -->")
 
 
 def readme_table() -> str:

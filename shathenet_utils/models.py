@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 
-from shathenet_utils.blocks import Dirac, Whitening, keras, layers, ops, tf
+from shathenet_utils.blocks import Dirac, Whitening, keras, layers, ops, tf, torch_uniform
 
 
 class PixelRangeError(ValueError):
@@ -146,8 +146,7 @@ def airbench(widths: tuple[int, ...] = (64, 128, 128), classes: int = 10) -> ker
             x = layers.BatchNormalization(scale=False, momentum=0.6, epsilon=1e-5, name=f"{name}_norm")(x)
             x = layers.Activation("relu", name=f"{name}_relu")(x)
     x = layers.GlobalMaxPooling2D(name="pool")(x)
-    start = keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
-    x = layers.Dense(classes, use_bias=False, kernel_initializer=start, name="dense")(x)
+    x = layers.Dense(classes, use_bias=False, kernel_initializer=torch_uniform(), name="dense")(x)
     logits = layers.Rescaling(1 / 9, dtype="float32", name="logits")(x)
     return keras.Model(pictures, logits, name="airbench")
 

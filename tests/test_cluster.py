@@ -75,11 +75,12 @@ def numbers(record):
     return record | {"history": {name: line for name, line in record["history"].items() if name != "seconds"}}
 
 
-def a_run(experiment, variant="plain", seed=0, **changes):
-    run = cluster.Run(experiment, experiment.variant(variant), seed, "full", records.RECORDS)
-    for name, value in changes.items():
-        setattr(run, name, value)
-    return run
+def a_run(experiment, variant="plain", seed=0, record=True):
+    return experiments.Run(experiment, experiment.variant(variant), seed, "full", "cifar10", record)
+
+
+def an_entry(experiment, variant="plain", seed=0, **progress):
+    return cluster.Entry(a_run(experiment, variant, seed), **progress)
 
 
 # Without Ray
@@ -97,24 +98,20 @@ def test_without_ray_one_sentence_says_what_to_install(experiment, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "given"),
     [
-        (["--cluster", "auto"], ("auto", {"cores": 1, "budget": "full", "record": False})),
-        (
-            ["--cluster", "lab:6379", "--cores", "4", "--record", "--seeds", "0"],
-            ("lab:6379", {"cores": 4, "budget": "full", "record": True}),
-        ),
-        (
-            ["--cluster", "ray://lab:1", "--budget", "taste"],
-            ("ray://lab:1", {"cores": 1, "budget": "taste", "record": False}),
-        ),
+        (["--cluster", "auto"], ("auto", 1, "full", False)),
+        (["--cluster", "lab:6379", "--cores", "4", "--record", "--seeds", "0"], ("lab:6379", 4, "full", True)),
+        (["--cluster", "ray://lab:1", "--budget", "taste"], ("ray://lab:1", 1, "taste", False)),
     ],
     ids=["auto", "recorded", "Ray's client"],
-)  # fmt: skip
+)
 def test_the_command_line_passes_on_what_it_was_told(experiment, monkeypatch, arguments, given):
     asked = []
-    monkeypatch.setattr(cluster, "train", lambda *told, **settings: asked.append((*told, settings)) or [])
+    monkeypatch.setattr(cluster, "train", lambda *told: asked.append(told) or [])
     __main__.main(["train", "made_up", "--variant", "plain", *arguments])
+    address, cores, budget, record = given
     seeds = (0,) if "--seeds" in arguments else (0, 1)
-    assert asked == [(experiment, [(experiment.variants[0], seed) for seed in seeds], *given)]
+    runs = [experiments.Run(experiment, experiment.variants[0], s, budget, "cifar10", record) for s in seeds]
+    assert asked == [(runs, address, cores)]
 
 
 @pytest.mark.parametrize("cores", ["0", "-1", "two", "1.5", ""])
@@ -131,8 +128,8 @@ def test_cores_without_a_cluster_are_refused(experiment):
 
 @pytest.mark.parametrize(("states", "code"), [(["finished", "failed"], 1), (["finished", "stopped", "failed"], 130)])
 def test_the_exit_code_tells_how_it_ended(experiment, monkeypatch, states, code):
-    runs = [a_run(experiment, state=state) for state in states]
-    monkeypatch.setattr(cluster, "train", lambda *_, **__: runs)
+    entries = [an_entry(experiment, state=state) for state in states]
+    monkeypatch.setattr(cluster, "train", lambda *_, **__: entries)
     with pytest.raises(SystemExit) as left:
         __main__.main(["train", "made_up", "--cluster", "auto"])
     assert left.value.code == code
@@ -152,9 +149,9 @@ def test_a_run_is_to_do_where_there_is_no_record_and_no_other_process(experiment
     there, busy = a_run(experiment, seed=0), a_run(experiment, seed=1)
     records.save(a_record(config_hash=plain.config_hash()), there.path)
     with contextlib.ExitStack() as held, records.locked(busy.checkpoint.with_suffix(".lock")):
-        chosen = [(plain, 0), (plain, 1), (experiment.variants[1], 0)]
-        [run] = cluster.to_do(experiment, chosen, "full", True, held)
-        with pytest.raises(records.Busy), records.locked(run.checkpoint.with_suffix(".lock"), wait=False):
+        [entry] = cluster.to_do([there, busy, a_run(experiment, "long")], held)
+        run = entry.run
+        with pytest.raises(records.Busy), run.alone(wait=False):
             pass
     assert run.name == "made_up long seed 0"
     assert not run.checkpoint.with_suffix(".lock").exists()
@@ -164,13 +161,13 @@ def test_a_run_is_to_do_where_there_is_no_record_and_no_other_process(experiment
 
 
 def test_a_record_of_another_declaration_is_trained_anew_and_a_damaged_one_is_not(experiment):
-    path = a_run(experiment).path
-    records.save(a_record(), path)
+    run = a_run(experiment)
+    records.save(a_record(), run.path)
     with contextlib.ExitStack() as held:
-        assert len(cluster.to_do(experiment, [(experiment.variants[0], 0)], "full", True, held)) == 1
-    path.write_text("{")
+        assert len(cluster.to_do([run], held)) == 1
+    run.path.write_text("{")
     with contextlib.ExitStack() as held, pytest.raises(records.RecordError, match="can't be read"):
-        cluster.to_do(experiment, [(experiment.variants[0], 0)], "full", True, held)
+        cluster.to_do([run], held)
 
 
 def test_a_dataset_travels_as_its_arrays_and_arrives_read_only_without_a_copy():
@@ -270,10 +267,10 @@ def test_what_went_wrong_is_a_line(error, said):
 
 def some_runs(experiment):
     return [
-        a_run(experiment, seed=0, state="finished", node="a", epoch=3, accuracy=0.5, begins=[0]),
-        a_run(experiment, "long", state="taken up again", node="b", epoch=50, accuracy=0.25, begins=[0, 9]),
-        a_run(experiment, "broken", state="failed", told="No such interpolation.", node="a", begins=[None]),
-        a_run(experiment, "long", 1),
+        an_entry(experiment, seed=0, state="finished", node="a", epoch=3, accuracy=0.5, begins=[0]),
+        an_entry(experiment, "long", state="taken up again", node="b", epoch=50, accuracy=0.25, begins=[0, 9]),
+        an_entry(experiment, "broken", state="failed", told="No such interpolation.", node="a", begins=[None]),
+        an_entry(experiment, "long", 1),
     ]  # fmt: skip
 
 
@@ -297,9 +294,9 @@ def test_a_small_terminal_shows_the_runs_under_way(experiment):
 
 
 def test_time_left_counts_what_was_done_here(experiment):
-    runs = [a_run(experiment, "long", 0, state="training", epoch=60, begins=[50]), a_run(experiment, "long", 1)]
-    assert cluster.time_left(runs, 10) == "about 0:02:20 left in all"
-    assert cluster.time_left([a_run(experiment)], 10) == ""
+    under_way = an_entry(experiment, "long", 0, state="training", epoch=60, begins=[50])
+    assert cluster.time_left([under_way, an_entry(experiment, "long", 1)], 10) == "about 0:02:20 left in all"
+    assert cluster.time_left([an_entry(experiment)], 10) == ""
 
 
 class Nodes:
@@ -311,11 +308,11 @@ class Nodes:
 
 
 def test_without_a_terminal_a_change_of_state_is_a_line(experiment, capsys):
-    run = a_run(experiment)
-    show = cluster._display([run], Nodes)
+    entry = an_entry(experiment)
+    show = cluster._display([entry], Nodes)
     show()
     for state, epoch in (("training", 0), ("training", 2), ("taken up again", 2), ("finished", 3)):
-        run.state, run.epoch, run.node = state, epoch, "a"
+        entry.state, entry.epoch, entry.node = state, epoch, "a"
         show()
     assert capsys.readouterr().out.splitlines() == [
         "made_up plain seed 0: training on lab-1, epoch 0 of 3",
@@ -325,7 +322,7 @@ def test_without_a_terminal_a_change_of_state_is_a_line(experiment, capsys):
 
 
 def test_in_a_terminal_the_table_is_drawn_over(experiment, monkeypatch, capsys):
-    show = cluster._display([a_run(experiment)], Nodes)
+    show = cluster._display([an_entry(experiment)], Nodes)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     show()
     show()
@@ -344,13 +341,13 @@ def test_a_process_that_is_lost_before_its_first_epoch_leaves_no_epoch_behind():
 
 
 def test_news_reach_the_runs_and_their_checkpoints_the_disk(experiment):
-    runs = [a_run(experiment), a_run(experiment, seed=1, state="finished", epoch=3)]
+    runs = [an_entry(experiment), an_entry(experiment, seed=1, state="finished", epoch=3)]
     told = {"node": "a", "begins": [None], "epoch": 0, "accuracy": None}
     cluster._hear(runs, {0: told}, {})
     assert (runs[0].state, runs[0].node) == ("training", "a")
     cluster._hear(runs, {0: told | {"begins": [1], "epoch": 2}, 1: told | {"epoch": 3}}, {0: b"two"})
     assert (runs[0].state, runs[0].epoch, runs[1].state) == ("taken up again", 2, "finished")
-    assert runs[0].checkpoint.read_bytes() == b"two"
+    assert runs[0].run.checkpoint.read_bytes() == b"two"
 
 
 # With a real cluster
@@ -455,18 +452,18 @@ def assert_as_local(experiment, local, variant, folder, seeds=(0, 1)):
 
 @pytest.mark.slow
 def test_runs_on_two_nodes_are_the_local_ones_bit_for_bit(experiment, address, local, tmp_path, capsys):
-    chosen = [(experiment.variant("plain"), seed) for seed in (0, 1)]
-    runs = cluster.train(experiment, chosen, address, record=True)
-    assert [run.state for run in runs] == ["finished", "finished"]
-    assert len({run.node for run in runs}) == 2
+    chosen = [a_run(experiment, seed=seed) for seed in (0, 1)]
+    entries = cluster.train(chosen, address)
+    assert [entry.state for entry in entries] == ["finished", "finished"]
+    assert len({entry.node for entry in entries}) == 2
     assert_as_local(experiment, local, "plain", records.RECORDS)
-    first = records.load(runs[0].path)
+    first = records.load(chosen[0].path)
     assert first["weights"]["final"]["path"] == "data/weights/made_up/plain/seed0.npz"
     assert first["threads"] == {"inter_op": 1, "intra_op": 1}
     left = {path.suffix for path in tmp_path.rglob("*") if path.is_file()}
     assert left == {".json", ".npz"} and not list(tmp_path.rglob("unfinished/**/*.*"))
     capsys.readouterr()
-    assert cluster.train(experiment, chosen, address, record=True) == []
+    assert cluster.train(chosen, address) == []
     assert capsys.readouterr().out.count("there already") == 2
 
 
@@ -476,22 +473,22 @@ def test_a_lost_nodes_run_goes_on_elsewhere_to_the_same_numbers(experiment, two_
 
     hear, lost = cluster._hear, []
 
-    def hear_and_kill(runs, *news):
-        hear(runs, *news)
+    def hear_and_kill(entries, *news):
+        hear(entries, *news)
         head = next(node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"])
-        for run in runs:
-            if not lost and run.node not in ("", head) and run.epoch >= 5:
-                lost.append((run.name, run.epoch))
+        for entry in entries:
+            if not lost and entry.node not in ("", head) and entry.epoch >= 5:
+                lost.append((entry.run.name, entry.epoch))
                 two_nodes.kill(two_nodes.started[-1])
 
     monkeypatch.setattr(cluster, "_hear", hear_and_kill)
-    runs = cluster.train(experiment, [(experiment.variant("long"), seed) for seed in (0, 1)], address)
-    assert [run.state for run in runs] == ["finished", "finished"]
+    entries = cluster.train([a_run(experiment, "long", seed, record=False) for seed in (0, 1)], address)
+    assert [entry.state for entry in entries] == ["finished", "finished"]
     [(name, epoch)] = lost
-    again = next(run for run in runs if run.name == name)
+    again = next(entry for entry in entries if entry.run.name == name)
     assert again.begins[0] == 0 and len(again.begins) == 2  # two processes
     assert epoch <= again.begins[1] < LONG
-    assert_as_local(experiment, local, "long", again.folder)
+    assert_as_local(experiment, local, "long", again.run.folder)
 
 
 @pytest.mark.slow
@@ -536,11 +533,11 @@ def test_after_ctrl_c_a_local_run_goes_on_from_where_each_was(address, local, tm
 
 @pytest.mark.slow
 def test_what_the_cluster_lacks_is_one_sentence(experiment, address, monkeypatch):
-    chosen = [(experiment.variants[0], 0)]
+    chosen = [a_run(experiment, record=False)]
     with pytest.raises(
         cluster.ClusterError, match=r"^No machine of .* offers 9 cores to a run; the largest offers 1\.$"
     ):
-        cluster.train(experiment, chosen, address, cores=9)
+        cluster.train(chosen, address, cores=9)
     check = cluster._check_machines
 
     def check_as_if_older(ray, cores):
@@ -549,11 +546,11 @@ def test_what_the_cluster_lacks_is_one_sentence(experiment, address, monkeypatch
 
     monkeypatch.setattr(cluster, "_check_machines", check_as_if_older)
     with pytest.raises(cluster.ClusterError, match=r"has {.*}, this machine {'numpy': '2\..*'}: install the same req"):
-        cluster.train(experiment, chosen, address)
+        cluster.train(chosen, address)
 
 
 @pytest.mark.slow
 def test_an_address_where_nothing_answers_is_one_sentence(experiment, two_nodes):
     for address in ("127.0.0.1:9", "ray://127.0.0.1:9", "nonsense"):
         with pytest.raises(cluster.ClusterError, match=rf"^No cluster answers at {address} \(.*\)\.$"):
-            cluster.train(experiment, [(experiment.variants[0], 0)], address)
+            cluster.train([a_run(experiment, record=False)], address)

@@ -43,7 +43,7 @@ def make(*arguments, **environment):
 
 def test_the_readmes_tables_are_what_the_records_say():
     written = experiments.with_table(README, experiments.readme_table())
-    written = experiments.with_table(written, bench.readme_table(), experiments.BENCH_MARKS)
+    written = experiments.with_table(written, bench.readme_table(), bench.README_MARKS)
     assert written == README, "Write it anew: make table."
 
 
