@@ -375,27 +375,34 @@ def _display(entries: list[Entry], ray):
     return show
 
 
-def scaling(address: str = "auto", runs: int = 8, epochs: int = 10) -> dict:
-    """Seconds that `runs` one-core runs take one at a time, and two at a time, on an otherwise idle cluster.
+def scaling(address: str = "auto", runs: int = 8, epochs: tuple[int, int] = (5, 30)) -> dict:
+    """What of one worker's time two one-core workers take for `runs` runs, on an otherwise idle cluster.
 
-    It has v1.0 learn the drawn stand-in, after a run on each of two cores that nobody times; nothing is stored.
+    v1.0 learns the drawn stand-in. Each number of workers trains all runs twice, short and long: the difference is
+    training alone, without the start of any process. "ratio" is two workers' difference over one's; nothing is stored.
     """
-    variant = experiments.Variant("scaling", "v1_0", recipes.Recipe(epochs=epochs), dataset="toy_shapes")
-    experiment = experiments.Experiment("scaling", "Do two workers take half the time?", (variant,))
     seconds = {}
     with connected(address) as ray:
         data = ray.put(datasets.toy_shapes())
         desk = ray.remote(num_cpus=0)(Desk).remote({})
         task = ray.remote(num_cpus=1, max_calls=1, scheduling_strategy="SPREAD")(_work)
         numbers = itertools.count()
-        for at_once, count in ((2, 2), (1, runs), (2, runs)):
+
+        def take(workers: int, count: int, length: int) -> float:
+            variant = experiments.Variant("scaling", "v1_0", recipes.Recipe(length), dataset="toy_shapes")
+            experiment = experiments.Experiment("scaling", "Do two workers take half the time?", (variant,))
             begun, under_way = time.perf_counter(), []
             for seed in range(count):
-                if len(under_way) == at_once:
+                if len(under_way) == workers:
                     ready, under_way = ray.wait(under_way)
                     ray.get(ready)
                 run = experiments.Run(experiment, variant, seed, "full", variant.dataset)
                 under_way.append(task.remote(desk, next(numbers), run, data))
             ray.get(under_way)
-            seconds[f"{at_once}_at_once"] = round(time.perf_counter() - begun, 1)
-    return {"runs": runs, "epochs": epochs, **seconds, "ratio": seconds["2_at_once"] / seconds["1_at_once"]}
+            return round(time.perf_counter() - begun, 1)
+
+        take(2, 2, 1)  # the package and the data reach both nodes
+        for workers in (1, 2):
+            seconds[workers] = [take(workers, runs, length) for length in epochs]
+    one, two = (long - short for short, long in seconds.values())
+    return {"runs": runs, "epochs": epochs, "seconds by workers": seconds, "ratio": round(two / one, 3)}
