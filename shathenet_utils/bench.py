@@ -196,7 +196,8 @@ def networks(
 WIDTHS = ((16, 32, 32), (32, 64, 64), (64, 128, 128), (96, 192, 192))
 
 
-SETS = ("machine", "waterfall", "growth")
+VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
+SETS = ("machine", "waterfall", "growth", "vectors")
 
 
 def _set(name: str) -> tuple[str, dict, int]:
@@ -209,15 +210,26 @@ def _set(name: str) -> tuple[str, dict, int]:
     if name == "waterfall":
         stages = {stage: (function, network) for stage, function in contenders.WATERFALL.items()}
         return "What did each step of engineering buy?", stages, 10_000
+    if name == "vectors":
+        thin = _of_widths(NETWORKS["thin ResNet"], VECTORS)
+        return "Do widths that are multiples of sixteen train faster?", thin, 5_000
     grown = {change: (function, network) for change, function in contenders.GROWTH.items()}
-    for widths in WIDTHS:
-        wider = dataclasses.replace(network, arguments={"widths": widths})
-        grown["/".join(map(str, widths))] = functools.partial(contenders.ours, pictures=5_000), wider
-    return "What grows with what?", grown, EPOCH
+    return "What grows with what?", grown | _of_widths(network, WIDTHS), EPOCH
+
+
+def _of_widths(network: Network, all_widths) -> dict:
+    """Contenders: ours, on 5,000 pictures, of one network at several widths."""
+    from shathenet_utils import contenders
+
+    short = functools.partial(contenders.ours, pictures=5_000)
+    return {
+        "/".join(map(str, widths)): (short, dataclasses.replace(network, arguments={"widths": widths}))
+        for widths in all_widths
+    }
 
 
 def measured(name: str, data=None, rounds: int = ROUNDS, record: bool = False, again: bool = False) -> dict:
-    """One of `SETS` of the 64/128/128 network, measured if it was not yet. Raises as `networks` does."""
+    """One of `SETS`, measured if it was not yet. Raises as `networks` does."""
     if path_of(name, record).exists() and not again:
         return load(name, record)
     question, chosen, pictures = _set(name)
