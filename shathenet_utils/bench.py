@@ -184,20 +184,23 @@ def networks(
             continue
         data = data or _cifar10()
         chosen = {contender: (function, NETWORKS[name]) for contender, function in contenders.CONTENDERS.items()}
-        if not importlib.util.find_spec("torch"):
-            chosen.pop("PyTorch", None)
-        found = alternate(chosen, data, rounds)
+        found = alternate(_installed(chosen), data, rounds)
         recipe = NETWORKS[name].recipe
         more = {"network": name, "precision": recipe.precision, "batch_size": recipe.batch_size}
         results.append(_save(slug(name), f"How long is an epoch of {name}?", found, rounds, record, **more))
     return results
 
 
+def _installed(chosen: dict) -> dict:
+    """Without PyTorch where it isn't there."""
+    return {name: kind for name, kind in chosen.items() if name != "PyTorch" or importlib.util.find_spec("torch")}
+
+
 WIDTHS = ((16, 32, 32), (32, 64, 64), (64, 128, 128), (96, 192, 192))
 
 
 VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
-SETS = ("machine", "waterfall", "growth", "vectors")
+SETS = ("machine", "waterfall", "profile", "growth", "vectors")
 
 
 def _set(name: str) -> tuple[str, dict, int]:
@@ -210,6 +213,9 @@ def _set(name: str) -> tuple[str, dict, int]:
     if name == "waterfall":
         stages = {stage: (function, network) for stage, function in contenders.WATERFALL.items()}
         return "What did each step of engineering buy?", stages, 10_000
+    if name == "profile":
+        kinds = {kind: (function, network) for kind, function in contenders.PROFILED.items()}
+        return "Where does the time of an epoch go?", _installed(kinds), 10_000
     if name == "vectors":
         thin = _of_widths(NETWORKS["thin ResNet"], VECTORS)
         return "Do widths that are multiples of sixteen train faster?", thin, 5_000

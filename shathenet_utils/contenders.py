@@ -195,12 +195,10 @@ def directory_flow(network, data, rounds: int):
 
 def pytorch(network, data, rounds: int):
     """The same network, precision and recipe in PyTorch, on pictures prepared as ours are."""
-    import torch
-
     from shathenet_utils import torch_twin, training
     from shathenet_utils.blocks import threads
 
-    torch.set_num_threads(threads()["intra_op"])
+    torch_twin.torch.set_num_threads(threads()["intra_op"])
     model = experiments.built(experiments.Variant("bench", network.model, network.recipe, network.arguments), 0)
     training.whiten(model, data.train_images)
     recipe = dataclasses.replace(network.recipe, epochs=rounds)
@@ -251,6 +249,48 @@ def peaks(network, data, rounds: int):
         yield time.perf_counter() - begun, len(data.train_labels), dict(best)
 
 
+OPERATIONS = {
+    ("convolution", "forward_training"): "convolution, forward",
+    ("convolution", "backward_data"): "convolution, gradient of inputs",
+    ("convolution", "backward_weights"): "convolution, gradient of kernels",
+}
+"""oneDNN's (primitive, direction) → how a profile names it; its other primitives are "other layers in oneDNN"."""
+
+
+def profiled(network, data, rounds: int, contender: Callable):
+    """Another contender, with the seconds that oneDNN says its own operations took: `operations`, summed by kind.
+
+    oneDNN is the library in which TensorFlow and PyTorch do a CPU's convolutions; where it isn't used, `operations` is
+    empty. Mean over the rounds after the first; nobody predicts at the end, so all of it is training. Source:
+    https://uxlfoundation.github.io/oneDNN/dev_guide_verbose.html
+    """
+    os.environ["ONEDNN_VERBOSE"] = "1"
+    data = dataclasses.replace(data, test_images=data.test_images[:0], test_labels=data.test_labels[:0])
+    found: list[dict[str, float]] = []
+    with tempfile.TemporaryFile("w+") as told:
+        os.dup2(told.fileno(), 1)  # where oneDNN prints a line an operation
+        for seconds, pictures, more in contender(network, data, rounds):
+            told.seek(0)
+            found.append(operation_seconds(told))
+            told.seek(0), told.truncate()
+            counted = found[1:] or found
+            names = sorted({name for one in counted for name in one})
+            mean = {name: round(sum(one.get(name, 0) for one in counted) / len(counted), 3) for name in names}
+            yield seconds, pictures, {**more, "operations": mean}
+
+
+def operation_seconds(lines) -> dict[str, float]:
+    """Seconds by kind of operation, summed over the lines that oneDNN prints when it is asked to (times in ms)."""
+    total: dict[str, float] = {}
+    for line in lines:
+        fields = line.strip().split(",")
+        if "exec" in fields:
+            kind, direction = (fields[fields.index("exec") + place] for place in (2, 4))
+            name = OPERATIONS.get((kind, direction), "other layers in oneDNN")
+            total[name] = total.get(name, 0) + float(fields[-1]) / 1000
+    return total
+
+
 CONTENDERS = {
     "ours": ours,
     "our steps alone": steps_alone,
@@ -272,6 +312,11 @@ WATERFALL = {
     "threads that repeat": ours,
 }
 """From Keras's way to ours, one step of engineering at a time."""
+
+PROFILED = {
+    name: functools.partial(profiled, contender=CONTENDERS[name]) for name in ("Keras's way", "ours", "PyTorch")
+}
+"""Where the time of an epoch goes, operation by operation."""
 
 GROWTH = {
     **{f"{count:,} pictures": functools.partial(ours, pictures=count) for count in (2_500, 5_000, 10_000, 20_000)},

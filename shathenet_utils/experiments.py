@@ -562,6 +562,16 @@ EXPERIMENTS = {
             keep_weights=("epochs_12",),
             keep_snapshots=("epochs_12",),
         ),
+        Experiment(
+            name="airbench_length",
+            question="How few epochs of the 64/128/128 network reach the yardstick's 91 %?",
+            variants=tuple(
+                Variant(f"epochs_{epochs}", "airbench", dataclasses.replace(AIRBENCH, epochs=epochs))
+                for epochs in (6, 7, 8)
+            ),
+            seeds=(0, 1, 2, 3, 4),
+            epochs_by_budget={"taste": 2},
+        ),
     )
 }
 

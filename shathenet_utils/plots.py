@@ -305,6 +305,29 @@ def turns(seconds: dict[str, list[float]], *, label: str, name: str) -> Drawing:
     return Drawing(figure, name, f"{label.capitalize()}: {'; '.join(words)}.")
 
 
+def stacked(parts: dict[str, dict[str, float]], *, label: str, name: str) -> Drawing:
+    """What a quantity consists of: a bar for each name, divided into the same parts, each with its number."""
+    kinds = list(next(iter(parts.values())))
+    figure, axes = _figure(6.5, 0.55 * len(parts) + 1.4)
+    ax, words = axes[0][0], []
+    for row, (bar, amounts) in enumerate(parts.items()):
+        left = 0.0
+        for colour, kind in zip(PALETTE, kinds, strict=False):
+            ax.barh(row, amounts[kind], left=left, color=colour, height=0.62, label=kind if row == 0 else None)
+            if amounts[kind] > 0.06 * max(sum(other.values()) for other in parts.values()):
+                middle = left + amounts[kind] / 2
+                ax.annotate(f"{amounts[kind]:.1f}", (middle, row), ha="center", va="center", color="white", fontsize=9)
+            left += amounts[kind]
+        ax.annotate(f"{left:.1f}", (left, row), (5, 0), textcoords="offset points", va="center", fontsize=9)
+        words.append(f"{bar} {left:.1f}: {', '.join(f'{kind} {amount:.1f}' for kind, amount in amounts.items())}")
+    ax.set_yticks(range(len(parts)), list(parts))
+    ax.invert_yaxis()
+    ax.margins(x=0.12)
+    ax.set(xlabel=label)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return Drawing(figure, name, f"{label.capitalize()}. {'; '.join(words)}.")
+
+
 def roofline(
     networks: dict[str, tuple[float, float]], roofs: dict[str, float], bandwidth: float, *, name: str
 ) -> Drawing:

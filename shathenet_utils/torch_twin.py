@@ -4,13 +4,17 @@ requirements-bench.txt.
 Nothing else in the book needs PyTorch; only `bench` opens this module.
 """
 
+import sys
+
 import numpy as np
-import torch
-from torch.nn import functional
 
 from shathenet_utils import augment, models, training
 from shathenet_utils.blocks import keras
 from shathenet_utils.recipes import Recipe
+
+sys.modules.setdefault("triton", None)  # for GPUs alone; PyTorch's optimizers load it, which crashes beside TensorFlow
+import torch  # noqa: E402
+from torch.nn import functional  # noqa: E402
 
 
 class Twin(torch.nn.Module):

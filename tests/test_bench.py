@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import json
 import os
+import platform
 import time
 
 import numpy as np
@@ -84,6 +85,33 @@ def test_every_contender_but_pytorch_trains_the_same_pictures(data):
     assert all(one["seconds"][0] > 0 for one in found.values())
     assert found["directory flow"]["pictures"] == 4
     assert 0 <= found["ours"]["accuracy"] <= 1
+
+
+LINES = """onednn_verbose,v1,info,cpu,runtime:threadpool,nthr:2
+onednn_verbose,v1,primitive,exec,cpu,convolution,brg:avx512,forward_training,src:f32,,alg:direct,mb8_ic3oc4,250
+onednn_verbose,v1,primitive,exec,cpu,convolution,brg:avx512,backward_weights,src:f32,,alg:direct,mb8_ic3oc4,500
+onednn_verbose,v1,primitive,exec,cpu,convolution,brg:avx512,forward_training,src:f32,,alg:direct,mb8_ic3oc4,125.5
+onednn_verbose,v1,primitive,exec,cpu,pooling,jit:avx512,backward_data,src:f32,,alg:max,mb8ic4,2
+""".splitlines()
+
+
+def test_a_profile_sums_what_onednn_prints():
+    assert contenders.operation_seconds(LINES) == {
+        "convolution, forward": 0.3755,
+        "convolution, gradient of kernels": 0.5,
+        "other layers in oneDNN": 0.002,
+    }
+
+
+def test_a_profile_says_which_part_of_an_epoch_is_convolution(data):
+    recipe = Recipe(2, 20, "sgd", 0.01, momentum=0.9)
+    network = bench.Network("airbench", {"widths": (16, 16, 16)}, recipe)
+    profiled = contenders.PROFILED["ours"]
+    (found,) = bench.alternate({"ours": (profiled, network)}, data, rounds=2, warm=0).values()
+    if found["operations"] or platform.machine() == "x86_64":  # oneDNN's; another processor's TensorFlow may do without
+        assert set(contenders.OPERATIONS.values()) <= set(found["operations"])
+        assert 0 < sum(found["operations"].values()) < found["seconds"][-1]
+    assert "accuracy" not in found
 
 
 def fake(data, monkeypatch, tmp_path):

@@ -28,6 +28,7 @@ def drawings():
     yield plots.paired_differences(runs, "plain", name="paired_differences")
     yield plots.LiveCurve().draw(a_record()["history"])
     yield plots.turns({"theirs": [3.0, 3.1], "ours": [1.0, 1.2]}, label="seconds an epoch", name="turns")
+    yield plots.stacked({"theirs": {"a": 2.0, "b": 1.0}, "ours": {"a": 1.0, "b": 0.2}}, label="seconds", name="stacked")
     yield plots.roofline({"thin": (5, 90), "wide": (100, 400)}, {"float32": 250, "bfloat16": 500}, 40, name="roofline")
     points = {"small": (1, 0.6, 0.59, 0.62), "large": (100, 0.9)}
     yield plots.scatter(
