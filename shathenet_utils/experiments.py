@@ -28,7 +28,8 @@ class Variant:
 
     model: a function's name in `models`, or a function of the reader's own that returns a `keras.Model`.
     model_arguments: what it is called with, only what differs from its defaults. validation: how many
-    training images are set apart. pilot: a trial run, shown without interval, deciding nothing.
+    training images are set apart. pilot: a trial run, shown without interval, deciding nothing. seeds: where they are
+    fewer than the experiment's.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Variant:
     dataset: str = "cifar10"
     validation: int = 5000
     pilot: bool = False
+    seeds: tuple[int, ...] = ()
 
     @property
     def model_name(self) -> str:
@@ -83,8 +85,8 @@ class Experiment:
         raise ValueError(f"Experiment {self.name} has no variant {name!r}; it has {names}.")
 
     def seeds_of(self, variant: Variant) -> tuple[int, ...]:
-        """The seeds that a variant is recorded with: all, or the first of a pilot."""
-        return self.seeds[:1] if variant.pilot else self.seeds
+        """The seeds that a variant is recorded with: its own, else all, or the first of a pilot."""
+        return self.seeds[:1] if variant.pilot else variant.seeds or self.seeds
 
     def path(self, variant: Variant, seed: int, folder: Path | None = None) -> Path:
         """Where the record of one run lies, below the folder of records (or, if given, another)."""
@@ -104,7 +106,9 @@ class Experiment:
         return table[[name for name in table if table[name].nunique() > 1]]
 
     def _repr_html_(self):
-        return f"<p><b>{html.escape(self.question)}</b> {len(self.seeds)} seeds each.</p>{self.table().to_html()}"
+        counts = {len(self.seeds_of(variant)) for variant in self.variants}
+        seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
+        return f"<p><b>{html.escape(self.question)}</b> {seeds} seeds each.</p>{self.table().to_html()}"
 
     def run(
         self,
@@ -125,7 +129,6 @@ class Experiment:
         """
         check_budget(budget)
         chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
-        chosen_seeds = self.seeds if seeds is None else seeds
         declared = EXPERIMENTS.get(self.name) is self
         recorded, own, stopped = {}, {}, False
         for variant in chosen:
@@ -135,7 +138,7 @@ class Experiment:
                     there[seed] = _load(self, variant, seed, records.RECORDS)
             recorded[variant.name] = list(there.values())
             folder = records.runs_folder(data.name if data else variant.dataset, budget)
-            for seed in chosen_seeds:
+            for seed in self.seeds_of(variant) if seeds is None else seeds:
                 found = None if retrain else _load_own(self, variant, seed, folder, data)
                 if found is None and (retrain or seed not in there) and not stopped:
                     limit = _live_seconds()

@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 
-from shathenet_utils.blocks import Dirac, Whitening, keras, layers, ops, tf, torch_uniform
+from shathenet_utils.blocks import Dirac, Whitening, inception, keras, layers, ops, tf, torch_uniform
 
 
 class PixelRangeError(ValueError):
@@ -67,15 +67,17 @@ CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 """Of the training pictures' channels, on the scale 0 to 1, in the digits that published recipes use."""
 
 
-def v1_1(size: int = 36, classes: int = 10) -> keras.Model:
-    """ShatheNet v1.1 at a small input: three pairs of convolutions, the first of each with stride 2, and two dense
-    layers.
+def v1_1(size: int = 36, classes: int = 10, original: bool = False) -> keras.Model:
+    """ShatheNet v1.1: three pairs of convolutions, the first of each with stride 2, and two dense layers; 1,252,138
+    parameters.
 
-    size: the side to which CIFAR-10's 32×32 pictures are enlarged (bilinear), 36 or 40; the original's three max-pools
-    are left out, so that the last map is 5×5×128 and the parameters are again 1,252,138; 36.6M MACs at 36, 43.7M at 40.
+    size: the side to which CIFAR-10's 32×32 pictures are enlarged (bilinear), 36 (36.6M MACs) or 40 (43.7M); the
+    original's three max-pools are left out, so that the last map is 5×5×128 as there. original: as the original has it,
+    enlarged to 299×299, with the pools: 1.48G MACs. Another size changes the parameters.
     Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py (there ShatheNet_v1_2 in its last state).
     """
     start = "truncated_normal"
+    size = 299 if original else size
     pictures = keras.Input((32, 32, 3), name="pictures")
     x = PixelScaling(name="scale")(pictures)
     x = layers.Resizing(size, size, name="enlarge")(x)
@@ -87,10 +89,57 @@ def v1_1(size: int = 36, classes: int = 10) -> keras.Model:
         x = layers.Conv2D(
             filters, kernel_size, strides, padding="same", activation=activation, kernel_initializer=start, name=name
         )(x)
+        if original and name.endswith("b"):
+            x = layers.MaxPooling2D(2, name=f"pool{name[-2]}")(x)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(256, activation="relu", name="dense")(x)
     logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(pictures, logits, name="v1_1")
+
+
+KERNELS = ("stacked", "3x3", "5x5", "side_by_side")
+
+
+def v1_2(
+    kernels: str = "stacked",
+    widths: tuple[int, ...] = (32, 64, 64, 128, 128),
+    dense: int = 512,
+    classes: int = 10,
+    original: bool = False,
+) -> keras.Model:
+    """ShatheNet v1.2: five pairs of convolutions with pools between them, and two dense layers; 1,269,418 parameters.
+
+    CIFAR-10's 32×32 pictures are enlarged to 48×48 (bilinear), padding is "same", and the original's fifth pool is left
+    out, so that the last map is 3×3×128 as there; 118M MACs. original: as the original has it, enlarged to 224×224,
+    padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first pair, 3×3
+    in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` of four branches.
+    widths: of the pairs, for the latter multiples of four.
+    Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py, "mix and add different convolutions".
+
+    Raises ValueError for unknown kernels.
+    """
+    if kernels not in KERNELS:
+        raise ValueError(f"v1_2: kernels must be one of {', '.join(KERNELS)}, not {kernels!r}.")
+    start, padding = "truncated_normal", "valid" if original else "same"
+    size, pools = (224, 5) if original else (48, 4)
+    pictures = keras.Input((32, 32, 3), name="pictures")
+    x = PixelScaling(name="scale")(pictures)
+    x = layers.Resizing(size, size, name="enlarge")(x)
+    for pair, width in enumerate(widths, 1):
+        side = {"stacked": 5 if pair == 1 else 3, "3x3": 3, "5x5": 5}.get(kernels)
+        for part in "ab":
+            activation = None if (pair, part) == (1, "b") else "relu"
+            arguments = {"padding": padding, "kernel_initializer": start, "name": f"conv{pair}{part}"}
+            if side:
+                x = layers.Conv2D(width, side, activation=activation, **arguments)(x)
+            else:
+                x = inception(x, width, activation, **arguments)
+        if pair <= pools:
+            x = layers.MaxPooling2D(2, name=f"pool{pair}")(x)
+    x = layers.Flatten(name="flatten")(x)
+    x = layers.Dense(dense, activation="relu", name="dense")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(pictures, logits, name="v1_2")
 
 
 def thin_resnet(widths: tuple[int, ...] = (9, 16, 27), classes: int = 10) -> keras.Model:
@@ -171,7 +220,7 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     return built
 
 
-VERSIONS = {"v1_0": v1_0, "v1_1": v1_1, "thin_resnet": thin_resnet, "airbench": airbench}
+VERSIONS = {"v1_0": v1_0, "v1_1": v1_1, "v1_2": v1_2, "thin_resnet": thin_resnet, "airbench": airbench}
 
 
 def _graph(model: keras.Model):

@@ -192,6 +192,10 @@ def test_a_layers_traffic_is_what_it_reads_and_writes():
     [
         ("v1_1", {}, 1_252_138, 36.6e6),
         ("v1_1", {"size": 40}, 1_252_138, 43.7e6),
+        ("v1_2", {}, 1_269_418, 118e6),
+        ("v1_2", {"kernels": "3x3", "widths": (48, 64, 64, 128, 128)}, 1_272_698, 110e6),
+        ("v1_2", {"kernels": "5x5", "widths": (32, 32, 48, 80, 96), "dense": 448}, 1_246_186, 121e6),
+        ("v1_2", {"kernels": "side_by_side", "widths": (48, 64, 64, 96, 128), "dense": 528}, 1_256_034, 124e6),
         ("thin_resnet", {}, 17_058, 3.4e6),
         ("thin_resnet", {"widths": (16, 28, 43)}, 46_457, 9.95e6),
         ("airbench", {}, 570_296, 54.2e6),
@@ -209,9 +213,42 @@ def test_a_networks_size_is_the_one_it_is_known_for(name, arguments, parameters,
     assert np.isfinite(logits).all()
 
 
+@pytest.mark.parametrize(
+    ("function", "parameters", "macs", "side", "smaller"),
+    [(models.v1_1, 1_252_138, 1.48e9, 299, 36), (models.v1_2, 1_269_418, 2.2e9, 224, 48)],
+    ids=["v1_1", "v1_2"],
+)
+def test_an_original_has_as_many_parameters_as_its_small_twin_and_trains_a_step(
+    function, parameters, macs, side, smaller
+):
+    network, small = function(original=True), function()
+    assert network.count_params() == small.count_params() == parameters
+    assert models.macs(network) == pytest.approx(macs, rel=0.01)
+    assert [layer.output.shape[1] for layer in (network.get_layer("enlarge"), small.get_layer("enlarge"))] == [
+        side,
+        smaller,
+    ]
+    assert network.get_layer("flatten").output.shape == small.get_layer("flatten").output.shape
+    assert [weight.shape for weight in network.weights] == [weight.shape for weight in small.weights]
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    before = network.get_layer("conv1a").kernel.numpy()
+    network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), jit_compile=False)
+    assert np.isfinite(network.train_on_batch(pictures, np.array([3, 5])))
+    assert not np.array_equal(before, network.get_layer("conv1a").kernel.numpy())
+
+
+def test_unknown_kernels_and_widths_that_do_not_divide_are_one_sentence():
+    with pytest.raises(
+        ValueError, match=r"^v1_2: kernels must be one of stacked, 3x3, 5x5, side_by_side, not '7x7'\.$"
+    ):
+        models.v1_2("7x7")
+    with pytest.raises(ValueError, match=r"^inception: filters must be a multiple of four, not 30\.$"):
+        models.v1_2("side_by_side", (30, 32, 32, 32, 32))
+
+
 def test_an_unknown_model_is_one_sentence():
     with pytest.raises(
-        ValueError, match=r"^There is no model named 'v9_9'; this book has v1_0, v1_1, thin_resnet, airbench\.$"
+        ValueError, match=r"^There is no model named 'v9_9'; this book has v1_0, v1_1, v1_2, thin_resnet, airbench\.$"
     ):
         models.build("v9_9")
 
