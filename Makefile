@@ -24,7 +24,7 @@ set-up:
 	@$(PYTHON) bootstrap.py
 
 extras: set-up
-	@$(IN_VENV) -m uv pip install --quiet -r requirements-bench.txt -r requirements-cluster.txt
+	@$(IN_VENV) -m uv pip install --quiet $(patsubst %,-r %,$(wildcard requirements-*.txt))
 
 lab: set-up
 	@$(IN_VENV) -m jupyterlab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir="$(CURDIR)" \

@@ -339,6 +339,28 @@ TOY_SHAPES = ("disc", "square", "triangle", "cross", "ring")
 TOY_TEXTURES = ("striped", "checked")
 
 
+def few(data: Dataset, images_a_class: int, seed: int) -> Dataset:
+    """The dataset with so many training pictures of each class, drawn by a seed, in their old order; with 0, all.
+
+    Raises ValueError where a class has fewer.
+    """
+    if not images_a_class:
+        return data
+    stream, rows = np.random.default_rng(seed), []
+    for label, name in enumerate(data.class_names):
+        of_class = np.flatnonzero(data.train_labels == label)
+        if len(of_class) < images_a_class:
+            raise ValueError(f"few(): {data.name} has {len(of_class):,} pictures of {name}, not {images_a_class:,}.")
+        rows.append(stream.choice(of_class, images_a_class, replace=False))
+    chosen = np.sort(np.concatenate(rows))
+    return dataclasses.replace(
+        data,
+        train_images=data.train_images[chosen],
+        train_labels=data.train_labels[chosen],
+        split={**data.split, "train": len(chosen), "drawn by": seed},
+    )
+
+
 def toy_shapes(train: int = 8000, validation: int = 1000, test: int = 1000, seed: int = 0) -> Dataset:
     """The stand-in for readers without CIFAR-10: drawn colour pictures of 32×32 pixels in ten classes.
 

@@ -200,6 +200,40 @@ def airbench(widths: tuple[int, ...] = (64, 128, 128), classes: int = 10) -> ker
     return keras.Model(pictures, logits, name="airbench")
 
 
+FEATURES = 1280
+"""Of EfficientNet-Lite0: what its last layer hands to the head."""
+
+
+def linear_head(features: int = FEATURES, classes: int = 10) -> keras.Model:
+    """A linear layer on what `pretrained.features` makes of pictures, uint8 (n, 1, 2, features); of the two views it
+    takes the first. 12,810 parameters by default.
+    """
+    codes = keras.Input((1, 2, features), name="features")
+    x = layers.Cropping2D(((0, 0), (0, 1)), name="first_view")(codes)
+    x = layers.Rescaling(6**0.5 / 255, name="scale")(layers.Flatten(name="flatten")(x))
+    x = layers.Multiply(name="square")([x, x])
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(codes, logits, name="linear_head")
+
+
+def inception_v3(size: int = 75, classes: int = 10, inference: bool = False) -> keras.Model:
+    """Inception-v3 with a head of its own, on pictures enlarged (bilinear) to size × size, at least 75; random weights.
+    21,823,274 parameters with ten classes; 23,851,784 with ImageNet's 1,000.
+
+    inference: batch norm never takes a batch's own statistics, for weights that come from elsewhere.
+    Source: C. Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016; layers: Keras's.
+    """
+    body = keras.applications.InceptionV3(
+        include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", name="inception"
+    )
+    pictures = keras.Input((32, 32, 3), name="pictures")
+    x = layers.Rescaling(1 / 127.5, -1, name="scale")(pictures)
+    x = layers.Resizing(size, size, name="enlarge")(x)
+    x = body(x, training=False) if inference else body(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    return keras.Model(pictures, logits, name="inception_v3")
+
+
 def build(model, arguments: dict | None = None) -> keras.Model:
     """Build a model from its name in this module or from a reader's own function.
 
@@ -220,7 +254,9 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     return built
 
 
-VERSIONS = {"v1_0": v1_0, "v1_1": v1_1, "v1_2": v1_2, "thin_resnet": thin_resnet, "airbench": airbench}
+VERSIONS = {
+    function.__name__: function for function in (v1_0, v1_1, v1_2, thin_resnet, airbench, inception_v3, linear_head)
+}
 
 
 def _graph(model: keras.Model):

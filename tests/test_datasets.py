@@ -1132,3 +1132,16 @@ def test_a_small_network_learns_nearly_all_of_the_shapes(toys):
     training.fit(model, toys, Recipe(epochs=8, batch_size=64, learning_rate=2e-3))
     assert time.monotonic() - begun < 120
     assert training.accuracy(training.predict(model, toys.test_images), toys.test_labels) > 0.85
+
+
+def test_few_draws_the_same_number_of_each_class_by_a_seed():
+    data = tiny_dataset()
+    first, again, other = (datasets.few(data, 4, seed) for seed in (0, 0, 1))
+    assert np.bincount(first.train_labels).tolist() == [4] * 10
+    np.testing.assert_array_equal(first.train_images, again.train_images)
+    assert not np.array_equal(first.train_images, other.train_images)
+    assert len({image.tobytes() for image in first.train_images}) == 40
+    assert (first.split["train"], first.split["drawn by"], len(first.test_labels)) == (40, 0, 60)
+    assert datasets.few(data, 0, 0) is data
+    with pytest.raises(ValueError, match=r"^few\(\): tiny has 20 pictures of airplane, not 21\.$"):
+        datasets.few(data, 21, 0)

@@ -55,6 +55,7 @@ def test_a_new_field_with_its_default_leaves_the_hash_as_it_is():
 @pytest.mark.parametrize(
     "change",
     [
+        {"images_a_class": 10}, {"frozen": "efficientnet_lite0@64"},
         {"model": "v1_1"}, {"model_arguments": {"classes": 11}}, {"dataset": "toy_shapes"}, {"validation": 0},
         {"recipe": Recipe(epochs=61)}, {"recipe": Recipe(epochs=60, batch_size=64)},
     ],
@@ -64,7 +65,11 @@ def test_what_makes_another_run_changes_the_hash(change):
     assert dataclasses.replace(V1_0.variant("adam_1e-3"), **change).config_hash() != HASHES["adam_1e-3"]
 
 
-@pytest.mark.parametrize("change", [{"name": "renamed"}, {"pilot": True}, {"recipe": Recipe(60, 32, "adam")}], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [{"name": "renamed"}, {"pilot": True}, {"seeds": (0,)}, {"images_a_class": 0}, {"recipe": Recipe(60, 32, "adam")}],
+    ids=str,
+)
 def test_what_makes_no_other_run_leaves_the_hash(change):
     assert dataclasses.replace(V1_0.variant("adam_1e-3"), **change).config_hash() == HASHES["adam_1e-3"]
 
@@ -96,7 +101,7 @@ def test_a_record_is_what_its_experiment_declares(path):
     experiment = experiments.get(record["experiment"])
     variant = experiment.variant(record["variant"])
     assert path == experiment.path(variant, record["seed"])
-    assert record["seed"] in experiment.seeds
+    assert record["seed"] in experiment.seeds_of(variant)
     assert record["config_hash"] == variant.config_hash()
     declared = variant.config()
     assert Recipe(**record["config"]["recipe"]) == variant.recipe  # fields that came later have their defaults
@@ -131,7 +136,8 @@ def test_a_declared_model_is_the_recorded_one(experiment, variant):
     from shathenet_utils import models
 
     model = models.build(variant.model, variant.model_arguments)
-    rebuilt = (models.model_digest(model), model.count_params(), models.macs(model))
+    counted = experiments.counts(variant, model)
+    rebuilt = (counted["model_digest"], counted["parameters"], counted["macs"])
     found = [records.load(experiment.path(variant, seed)) for seed in experiment.seeds_of(variant)]
     assert {(record["model_digest"], record["parameters"], record["macs"]) for record in found} == {rebuilt}
 
@@ -454,6 +460,45 @@ def test_a_network_of_ones_own_is_trained_again_when_something_changes(trained, 
     runs = experiments.own(small(width), recipe, seeds=(0,)).run(data=tiny_dataset(**data))
     assert trained == [0, 0]
     assert runs.recorded["my_network"][0]["epochs"] == recipe.epochs
+
+
+def test_a_variant_with_seeds_of_its_own_or_a_pilot_is_trained_with_those(trained):
+    arms = (
+        experiments.Variant("all", small(), Recipe(1)),
+        experiments.Variant("few", small(), Recipe(1), seeds=(0, 1)),
+        experiments.Variant("trial", small(), Recipe(1), pilot=True),
+    )
+    runs = Experiment("arms", "?", arms).run(data=tiny_dataset())
+    assert trained == [0, 1, 2, 0, 1, 0]
+    assert [len(found) for found in runs.recorded.values()] == [3, 2, 1]
+    assert "1 to 3 seeds each" in Experiment("arms", "?", arms)._repr_html_()
+
+
+def test_few_pictures_of_each_class_are_drawn_by_the_runs_seed(trained):
+    experiment = experiments.own(small(), Recipe(1), seeds=(0, 1), images_a_class=3)
+    data = tiny_dataset()
+    first, second = experiment.run(data=data).recorded["my_network"]
+    assert first["split"] == {"train": 30, "validation": 50, "test": 60, "seed": 0, "drawn by": 0}
+    assert second["split"]["drawn by"] == 1
+    assert first["config"]["data"]["images_a_class"] == 3
+    experiment.run(data=data)
+    assert trained == [0, 1]  # found again
+
+
+def test_a_frozen_networks_features_take_the_place_of_the_pictures(trained, monkeypatch):
+    from shathenet_utils import models, pretrained
+
+    body = pretrained.efficientnet_lite0(64, imagenet=False)
+    monkeypatch.setattr(pretrained, "frozen", lambda name, imagenet=True: body)
+    arm = experiments.Variant(
+        "frozen", "linear_head", Recipe(1, flip="random", test_views="flip"), frozen="efficientnet_lite0@64"
+    )
+    data = tiny_dataset(train=20, validation=10, test=10)
+    [record] = Experiment("arms", "?", (arm,), (0,)).run(data=data).recorded["frozen"]
+    assert record["parameters"] == 3_413_024 + 12_810
+    assert record["macs"] == models.macs(body) + 12_800
+    assert (record["data_fingerprint"], record["split"]) == (data.fingerprint, data.split)
+    assert record["test_accuracy_flip"] is not None
 
 
 def test_a_damaged_run_of_ones_own_is_trained_again(trained, tmp_path):

@@ -247,9 +247,7 @@ def test_unknown_kernels_and_widths_that_do_not_divide_are_one_sentence():
 
 
 def test_an_unknown_model_is_one_sentence():
-    with pytest.raises(
-        ValueError, match=r"^There is no model named 'v9_9'; this book has v1_0, v1_1, v1_2, thin_resnet, airbench\.$"
-    ):
+    with pytest.raises(ValueError, match=r"^There is no model named 'v9_9'; this book has v1_0, v1_1, v1_2, .*\.$"):
         models.build("v9_9")
 
 

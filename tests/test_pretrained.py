@@ -1,0 +1,268 @@
+"""Pretrained networks: weights are checked before they are read, features are the network's, and kept whole."""
+
+import dataclasses
+import importlib.util
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+from helpers import tiny_dataset, tries
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shathenet_utils import models, pretrained, training
+from shathenet_utils.blocks import keras
+from shathenet_utils.recipes import Recipe
+
+NAME = "efficientnet_lite0@64"
+WEIGHTS = importlib.util.find_spec(pretrained.LITE0_PACKAGE)
+
+
+def random_body(size, imagenet=True):
+    """EfficientNet-Lite0 with random weights, where its ImageNet weights are not what is tested."""
+    keras.utils.set_random_seed(1)
+    return pretrained.efficientnet_lite0(size, imagenet=False)
+
+
+@pytest.fixture
+def body(monkeypatch):
+    monkeypatch.setattr(pretrained, "frozen", lambda name, imagenet=True: random_body(int(name.partition("@")[2])))
+
+
+def codes_of(model, images):
+    found = model(images.astype(np.float32), training=False).numpy()
+    return 255 * np.sqrt(found / 6)
+
+
+def test_the_networks_have_the_size_they_are_known_for():
+    lite0 = pretrained.efficientnet_lite0(224, imagenet=False)
+    assert lite0.count_params() == 3_413_024
+    assert lite0.count_params() + 1280 * 1000 + 1000 == 4_694_024
+    assert models.macs(lite0) == pytest.approx(384e6, rel=0.02)
+    assert not lite0.trainable_weights
+    assert models.inception_v3().count_params() == 21_823_274
+    assert models.inception_v3(classes=1000).count_params() == 23_851_784
+    assert models.linear_head().count_params() == 12_810
+
+
+def test_features_are_those_of_the_picture_and_of_its_mirror_image(body, tmp_path):
+    data = tiny_dataset(train=20, validation=10, test=10)
+    found = pretrained.features(data, NAME, tmp_path)
+    model = random_body(64)
+    for part in ("train", "validation", "test"):
+        images, codes = getattr(data, f"{part}_images"), getattr(found, f"{part}_images")
+        assert (codes.shape, codes.dtype) == ((len(images), 1, 2, 1280), np.uint8)
+        np.testing.assert_allclose(codes[:, 0, 0], codes_of(model, images), atol=0.51)
+        np.testing.assert_allclose(codes[:, 0, 1], codes_of(model, images[:, :, ::-1]), atol=0.51)
+        np.testing.assert_array_equal(getattr(data, f"{part}_labels"), getattr(found, f"{part}_labels"))
+    assert found.fingerprint != data.fingerprint
+    assert found.split == data.split
+
+
+def test_the_head_takes_the_first_view_and_undoes_the_square_root():
+    head = models.linear_head()
+    codes = np.random.default_rng(0).integers(0, 256, (5, 1, 2, 1280)).astype(np.uint8)
+    kernel, bias = head.get_layer("logits").get_weights()
+    expected = (6 * (codes[:, 0, 0] / 255.0) ** 2) @ kernel + bias
+    np.testing.assert_allclose(training.predict(head, codes), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_kept_feature_is_not_computed_again_whatever_the_split(body, tmp_path, monkeypatch):
+    data = tiny_dataset(train=20, validation=10, test=10)
+    first = pretrained.features(data, NAME, tmp_path)
+    monkeypatch.setattr(pretrained, "_extractor", lambda model: pytest.fail("it was computed again"))
+    part = {"train_images": data.train_images[5:15], "train_labels": data.train_labels[5:15]}
+    half = pretrained.features(dataclasses.replace(data, **part), NAME, tmp_path)
+    np.testing.assert_array_equal(half.train_images, first.train_images[5:15])
+
+
+@pytest.mark.parametrize("harm", ["cut", "emptied", "garbled"])
+def test_damaged_features_are_computed_again(body, tmp_path, harm):
+    data = tiny_dataset(train=20, validation=10, test=10)
+    first = pretrained.features(data, NAME, tmp_path)
+    [path] = tmp_path.rglob("*.npz")
+    content = path.read_bytes()
+    middle = len(content) // 2
+    path.write_bytes({"cut": content[:middle], "emptied": b"", "garbled": content[:middle] + b"\x5a" * middle}[harm])
+    again = pretrained.features(data, NAME, tmp_path)
+    np.testing.assert_array_equal(again.train_images, first.train_images)
+
+
+def test_a_stop_keeps_what_was_computed(body, tmp_path, monkeypatch):
+    data = tiny_dataset(train=20, validation=10, test=10)
+    monkeypatch.setattr(pretrained, "CHUNK", 15)
+    whole, asked = pretrained._extractor, []
+
+    def counting(model):
+        compute = whole(model)
+
+        def stopping(images, tell):
+            asked.append(len(images))
+            if len(asked) == 2:
+                raise KeyboardInterrupt
+            return compute(images, tell)
+
+        return stopping
+
+    monkeypatch.setattr(pretrained, "_extractor", counting)
+    with pytest.raises(KeyboardInterrupt):
+        pretrained.features(data, NAME, tmp_path)
+    pretrained.features(data, NAME, tmp_path)
+    assert asked == [15, 15, 15, 10]
+
+
+def test_flipping_features_is_flipping_pictures():
+    """A recipe's flip and the test views swap the two halves of a feature "picture"."""
+    head = models.linear_head()
+    codes = np.random.default_rng(0).integers(0, 256, (5, 1, 2, 1280)).astype(np.uint8)
+    swapped = training.predict(head, codes[:, :, ::-1])
+    both = training.average_of_views(training.predictor(head), codes, "flip")
+    np.testing.assert_allclose(both, (training.predict(head, codes) + swapped) / 2, atol=1e-5)
+
+
+def test_a_head_learns_from_features():
+    stream, data = np.random.default_rng(0), tiny_dataset()
+    centres = stream.integers(0, 150, (10, 1, 2, 1280))
+    codes = {
+        f"{part}_images": (centres[getattr(data, f"{part}_labels")] + stream.integers(0, 100)).astype(np.uint8)
+        for part in ("train", "validation", "test")
+    }
+    trained = training.fit(
+        models.linear_head(), dataclasses.replace(data, **codes), Recipe(5, 20, flip="random"), seed=0
+    )
+    assert trained.history["validation_accuracy"][-1] > 0.9
+
+
+@pytest.mark.parametrize("name", ["resnet@64", "efficientnet_lite0", "efficientnet_lite0@20", "efficientnet_lite0@x"])
+def test_an_unknown_frozen_network_is_one_sentence(name):
+    with pytest.raises(ValueError, match=r"^There is no frozen network '.*'; there is efficientnet_lite0@SIZE"):
+        pretrained.frozen(name)
+
+
+def test_missing_weights_say_how_to_get_them(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(pretrained.PretrainedError, match=r"install them with .*requirements-pretrained\.txt"):
+        pretrained.efficientnet_lite0(64)
+
+
+def test_weights_that_are_not_the_published_ones_are_refused(monkeypatch, tmp_path):
+    class Spec:
+        submodule_search_locations = [str(tmp_path)]
+
+    path = tmp_path / pretrained.LITE0_FILE
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: Spec)
+    with pytest.raises(pretrained.PretrainedError, match=r"can't be read \(FileNotFoundError\): install"):
+        pretrained.lite0_path()
+    path.parent.mkdir()
+    path.write_bytes(b"something else")
+    with pytest.raises(pretrained.PretrainedError, match="is not the file that was published"):
+        pretrained.lite0_path()
+
+
+class Sly:
+    """What a harmful file would hold: unpickled, it calls a function."""
+
+    def __reduce__(self):
+        return (shutil.rmtree, ("/nowhere",))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (pickle.dumps(Sly()), "asks for shutil"),
+        (b"", "Ran out of input"),
+        (pickle.dumps(7) * 3, "does not begin as one"),
+    ],
+    ids=["a function", "empty", "another pickle"],
+)
+def test_a_file_that_is_no_state_dict_is_refused_and_nothing_runs(tmp_path, content, why):
+    (tmp_path / "weights.pth").write_bytes(content)
+    with pytest.raises(pretrained.PretrainedError, match=rf"is no PyTorch file of arrays \(.*{why}"):
+        pretrained.read_state_dict(tmp_path / "weights.pth")
+
+
+@tries(60)
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_in_one_sentence(tmp_path_factory, content):
+    path = tmp_path_factory.mktemp("any") / "weights.pth"
+    path.write_bytes(content)
+    with pytest.raises(pretrained.PretrainedError, match="is no PyTorch file of arrays"):
+        pretrained.read_state_dict(path)
+
+
+def test_offline_inception_says_what_is_missing(monkeypatch, tmp_path):
+    monkeypatch.setenv("SHATHENET_OFFLINE", "1")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(
+        pretrained.PretrainedError, match=r"^Inception-v3's ImageNet weights are neither in .* nor to be"
+    ):
+        pretrained.inception_v3()
+
+
+def test_inceptions_weights_are_checked_before_they_are_opened(monkeypatch, tmp_path):
+    def fetched(name, url, *, cache_subdir, file_hash):
+        assert (name, cache_subdir, file_hash) == (pretrained.INCEPTION_FILE, "models", pretrained.INCEPTION_MD5)
+        raise ValueError("Incomplete or corrupted file detected.\nmore")
+
+    monkeypatch.delenv("SHATHENET_OFFLINE", raising=False)
+    monkeypatch.setattr(keras.utils, "get_file", fetched)
+    with pytest.raises(pretrained.PretrainedError, match=r"\(Incomplete or corrupted file detected\.\): run this once"):
+        pretrained.inception_v3()
+
+
+def test_inceptions_weights_fill_the_body_and_freeze_it(monkeypatch, tmp_path):
+    source = models.inception_v3()
+    path = tmp_path / "inception.weights.h5"
+    source.get_layer("inception").save_weights(path)
+    monkeypatch.delenv("SHATHENET_OFFLINE", raising=False)
+    monkeypatch.setattr(keras.utils, "get_file", lambda *_, **__: path)
+    model = pretrained.inception_v3()
+    for ours, theirs in zip(model.get_layer("inception").weights, source.get_layer("inception").weights, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    assert [weight.path for weight in model.trainable_weights] == ["logits/kernel", "logits/bias"]
+
+
+@pytest.mark.slow
+def test_the_weights_are_read_as_pytorch_reads_them():
+    import torch
+
+    assert WEIGHTS, "The slow tests need requirements-pretrained.txt."
+    path = pretrained.lite0_path()
+    expected = torch.load(path, weights_only=True)
+    found = pretrained.read_state_dict(path)
+    assert list(found) == list(expected)
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, expected[name].numpy())
+
+
+@pytest.mark.slow
+def test_the_features_are_those_that_pytorch_computes():
+    """EfficientNet-Lite0 once more, written with PyTorch's functions around the file's own names."""
+    import torch
+    from torch.nn import functional
+
+    assert WEIGHTS, "The slow tests need requirements-pretrained.txt."
+    weights = torch.load(pretrained.lite0_path(), weights_only=True)
+
+    def conv(x, kernel, norm, stride=1, groups=1, activation=True):
+        size = weights[f"{kernel}.weight"].shape[-1]
+        total = max((-(-x.shape[-1] // stride) - 1) * stride + size - x.shape[-1], 0)  # TensorFlow's SAME
+        x = functional.pad(x, (total // 2, total - total // 2) * 2)
+        x = functional.conv2d(x, weights[f"{kernel}.weight"], stride=stride, groups=groups)
+        parts = (weights[f"{norm}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        x = functional.batch_norm(x, *parts, eps=1e-3)
+        return functional.relu6(x) if activation else x
+
+    images = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3)).astype(np.float32)
+    x = conv(torch.from_numpy((images - 127) / 128).permute(0, 3, 1, 2), "_conv_stem", "_bn0", 2)
+    for number in range(16):
+        block, around, stride = f"_blocks.{number}", x, 2 if number in (1, 3, 5, 11) else 1
+        if f"{block}._expand_conv.weight" in weights:
+            x = conv(x, f"{block}._expand_conv", f"{block}._bn0")
+        x = conv(x, f"{block}._depthwise_conv", f"{block}._bn1", stride, groups=x.shape[1])
+        x = conv(x, f"{block}._project_conv", f"{block}._bn2", activation=False)
+        x = x + around if x.shape == around.shape else x
+    expected = conv(x, "_conv_head", "_bn1").mean((2, 3)).numpy()
+    found = pretrained.efficientnet_lite0(96)(images, training=False).numpy()
+    np.testing.assert_allclose(found, expected, atol=2e-3)
