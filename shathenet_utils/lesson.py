@@ -2,6 +2,7 @@
 
 import html
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterable
 import nbformat
 import numpy as np
 
-from shathenet_utils import ROOT, datasets, experiments, output_folder, records
+from shathenet_utils import ROOT, datasets, experiments, output_folder, plots, records
 
 WORDS_A_MINUTE = 200
 PACKAGES = ("tensorflow", "keras", "numpy", "matplotlib", "jupyterlab", "ipywidgets")
@@ -125,22 +126,34 @@ def _guesses_path():
 def _guesses() -> dict:
     try:
         kept = json.loads(_guesses_path().read_text(encoding="utf-8"))
-        return {key: value for key, value in kept.items() if isinstance(value, int | float)}
+        return {key: value for key, value in kept.items() if isinstance(value, int | float | list)}
     except (OSError, ValueError, AttributeError):  # none yet, or a damaged file: a guess is not worth an error
         return {}
 
 
-def keep_guess(key: str, value: float) -> None:
+def keep_guess(key: str, value: float | list[str]) -> None:
     """Write a guess down, beside the earlier ones, in the git-ignored `data/guesses.json`."""
     with records.written_whole(_guesses_path()) as path:
         path.write_text(json.dumps({**_guesses(), key: value}, indent=1) + "\n", encoding="utf-8")
+
+
+def _number(key: str) -> float | None:
+    kept = _guesses().get(key)
+    return None if isinstance(kept, list) else kept
+
+
+def _order(key: str, names: Iterable[str]) -> list[str] | None:
+    """The order that was kept, if it is one of these names."""
+    kept = _guesses().get(key)
+    kept = [str(name) for name in kept] if isinstance(kept, list) else []
+    return kept if kept and sorted(kept) == sorted(names) else None
 
 
 def guess(key: str, question: str, low: float, high: float, unit: str = "%") -> Shown:
     """Ask for a number before the answer: a field and a button, or the plain question where widgets are dead."""
     import ipywidgets as widgets
 
-    kept = _guesses().get(key)
+    kept = _number(key)
     field = widgets.BoundedFloatText(
         value=kept if kept is not None else (low + high) / 2, min=low, max=high, step=1,
         description=f"Your guess ({unit})", style={"description_width": "initial"},
@@ -160,7 +173,7 @@ def guess(key: str, question: str, low: float, high: float, unit: str = "%") -> 
 
 def compare(key: str, truth: float, unit: str = "%") -> Shown:
     """The reader's guess beside the measured number."""
-    kept = _guesses().get(key)
+    kept = _number(key)
     if kept is None:
         return say("Measured: {truth:.1f} {unit}. You kept no guess.", truth=truth, unit=unit)
     return say(
@@ -169,13 +182,78 @@ def compare(key: str, truth: float, unit: str = "%") -> Shown:
     )  # fmt: skip
 
 
+def order(key: str, question: str, names: Iterable[str]) -> Shown:
+    """Ask for an order, best first, before the answer: a list with buttons, or the plain question where widgets are
+    dead. By keyboard: arrows choose a name, Tab leads to the buttons, Space presses one."""
+    import ipywidgets as widgets
+
+    names = list(names)
+    kept = _order(key, names)
+    listed = widgets.Select(options=kept or names, rows=len(names), description="Best first")
+    up = widgets.Button(description="Move up", tooltip="The chosen name changes places with the one above")
+    down = widgets.Button(description="Move down", tooltip="The chosen name changes places with the one below")
+    keep = widgets.Button(description="Keep my order", tooltip="Write this order down; the page compares it later")
+    told = widgets.Label("" if kept is None else "Kept.")
+
+    def move(by):
+        now, place = list(listed.options), listed.index
+        other = min(max(place + by, 0), len(now) - 1)
+        now[place], now[other] = now[other], now[place]
+        listed.options, listed.index = now, other
+
+    def write(_):
+        keep_guess(key, list(listed.options))
+        told.value = f"Kept: {', '.join(listed.options)}."
+
+    up.on_click(lambda _: move(-1))
+    down.on_click(lambda _: move(1))
+    keep.on_click(write)
+    words = f"{question} (Put them in your order, best first, before you read on: {', '.join(names)}.)"
+    asked = widgets.HTML(f"<p>{html.escape(question)}</p>")
+    box = widgets.VBox([asked, widgets.HBox([listed, widgets.VBox([up, down, keep])]), told])
+    return Shown(f"<p>{html.escape(words)}</p>", words, box)
+
+
+def compare_order(key: str, measured: dict[str, float]) -> Shown:
+    """The reader's order beside the measured one, highest first: how many pairs stand the right way round."""
+    right = sorted(measured, key=measured.get, reverse=True)
+    kept = _order(key, measured)
+    if kept is None:
+        return say("Measured, best first: {right}. You kept no order.", right=", ".join(right))
+    pairs = list(itertools.combinations(right, 2))
+    agree = sum(kept.index(better) < kept.index(worse) for better, worse in pairs)
+    return say(
+        "Measured, best first: {right}. Of {all} pairs, your order has {agree} the right way round.",
+        right=", ".join(right), all=len(pairs), agree=agree,
+    )  # fmt: skip
+
+
+def results(name: str, baseline: str, **arguments) -> plots.Drawing:
+    """An experiment's table, shown at once, and the figure of its differences from a variant, paired by seed.
+
+    arguments: further ones of `plots.paired_differences`.
+    """
+    from IPython.display import display
+
+    runs = experiments.get(name).run()
+    display(runs.table())
+    return plots.paired_differences(runs, baseline, name=f"{name}_differences", **arguments)
+
+
 def check(
-    exercise: str, answer: Callable, expected: Callable, inputs: Iterable[tuple], tolerance: float = 1e-5
+    exercise: str,
+    answer: Callable,
+    expected: Callable,
+    inputs: Iterable[tuple],
+    tolerance: float = 1e-5,
+    hint: str = "",
 ) -> None:
     """Compare a reader's function with a right one on some inputs, and print input, answer and expected value.
 
-    A wrong, unfinished or failing function is told so in a sentence; nothing is raised, so that the page runs on.
+    A wrong, unfinished or failing function is told so in a sentence, with the hint; nothing is raised, so that the page
+    runs on.
     """
+    hint = f" Hint: {hint}" if hint else ""
     shown = []
     for arguments in inputs:
         right = expected(*arguments)
@@ -183,13 +261,13 @@ def check(
         try:
             given = answer(*arguments)
         except Exception as error:  # the reader's own code may raise anything
-            print(f"Exercise {exercise}, not yet: {call} stopped with {type(error).__name__}: {error}.")
+            print(f"Exercise {exercise}, not yet: {call} stopped with {type(error).__name__}: {error}.{hint}")
             return
         if given is None or given is Ellipsis:
-            print(f"Exercise {exercise} is still open: {call} should give {_brief(right)}.")
+            print(f"Exercise {exercise} is still open: {call} should give {_brief(right)}.{hint}")
             return
         if not _equal(given, right, tolerance):
-            print(f"Exercise {exercise}, not yet: {call} gave {_brief(given)}, expected {_brief(right)}.")
+            print(f"Exercise {exercise}, not yet: {call} gave {_brief(given)}, expected {_brief(right)}.{hint}")
             return
         shown.append(f"{call} = {_brief(right)}")
     print(f"Exercise {exercise} is right on {len(shown)} inputs, for example {shown[0]}.")

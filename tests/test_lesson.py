@@ -118,6 +118,62 @@ def test_a_guess_is_kept_and_compared(folder):
     assert (row.children[0].value, row.children[2].value) == (50, "Kept: 50 %")
 
 
+def parts_of(shown):
+    """The widgets of an order: list, up, down, keep, what is told."""
+    _, row, told = shown.widget.children
+    listed, buttons = row.children
+    return listed, *buttons.children, told
+
+
+def test_an_order_is_moved_kept_and_compared(folder):
+    measured = {"pool": 0.8, "stride": 0.7, "blur": 0.9}
+    assert words(lesson.compare_order("11.order", measured)) == (
+        "Measured, best first: blur, pool, stride. You kept no order."
+    )
+    listed, up, down, keep, told = parts_of(lesson.order("11.order", "Which loses least?", measured))
+    assert (listed.options, listed.index) == (("pool", "stride", "blur"), 0)
+    up.click()  # at the top already
+    down.click()
+    assert (listed.options, listed.value) == (("stride", "pool", "blur"), "pool")
+    listed.value = "blur"
+    up.click()
+    assert (listed.options, listed.value) == (("stride", "blur", "pool"), "blur")
+    keep.click()
+    assert told.value == "Kept: stride, blur, pool."
+    assert words(lesson.compare_order("11.order", measured)) == (
+        "Measured, best first: blur, pool, stride. Of 3 pairs, your order has 1 the right way round."
+    )
+    assert parts_of(lesson.order("11.order", "Again?", measured))[0].options == ("stride", "blur", "pool")
+    assert "You kept no order" in words(lesson.compare_order("11.order", {"pool": 1, "stride": 2}))  # other names
+
+
+def test_an_order_is_a_plain_question_where_widgets_are_dead(folder):
+    shown = lesson.order("11.order", "Which <one>?", ["pool", "stride"])._repr_mimebundle_()
+    assert "Which &lt;one&gt;?" in shown["text/html"]
+    assert "best first, before you read on: pool, stride.)" in shown["text/plain"]
+
+
+def test_an_order_and_a_guess_under_one_key_are_no_error(folder):
+    lesson.keep_guess("11.order", 5)
+    assert "You kept no order" in words(lesson.compare_order("11.order", {"pool": 1, "stride": 2}))
+    lesson.keep_guess("11.order", ["pool", "stride"])
+    assert "You kept no guess" in words(lesson.compare("11.order", 50))
+
+
+def test_a_hint_stands_where_an_answer_is_not_right_and_not_where_it_is(capsys):
+    assert checked(lambda *_: ..., capsys, hint="Round up.").endswith(" Hint: Round up.\n")
+    assert checked(lambda *_: 1, capsys, hint="Round up.").endswith(" Hint: Round up.\n")
+    assert "Hint" not in checked(width, capsys, hint="Round up.")
+
+
+def test_results_are_a_table_and_differences_by_one_call(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    drawing = lesson.results("v1_0", baseline="adam_1e-4")
+    assert list(shown[0].index) == ["adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"]
+    assert drawing.alt
+
+
 def test_a_guess_is_a_widget_where_widgets_live_and_a_question_elsewhere(folder):
     shown = lesson.guess("01.v1_0", "How <many>?", 10, 100)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in shown
@@ -126,7 +182,9 @@ def test_a_guess_is_a_widget_where_widgets_live_and_a_question_elsewhere(folder)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"5", b"null", b'{"01.v1_0": "many"}', b'{"01.v1_0": null}', b"\xff"], ids=repr
+    "content",
+    [b"", b"{", b"[]", b"5", b"null", b'{"01.v1_0": "many"}', b'{"01.v1_0": null}', b'{"01.v1_0": [1]}', b"\xff"],
+    ids=repr,
 )
 def test_a_damaged_file_of_guesses_is_no_error_and_takes_new_ones(folder, content):
     path = folder / "data" / "guesses.json"
