@@ -102,6 +102,10 @@ def _table(arguments) -> None:
         with records.written_whole(readme) as temporary:
             temporary.write_text(written, encoding="utf-8")
         print(f"{readme} now holds these tables.")
+    picture = ROOT / "figures" / "ledger.png"
+    with records.written_whole(picture) as temporary:
+        temporary.write_bytes(experiments.ledger_figure().png())
+    print(f"{picture} shows the ledger.")
 
 
 def _check(arguments) -> None:

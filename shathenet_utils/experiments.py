@@ -157,13 +157,13 @@ class Experiment:
                     place.append(found)
         return records.Runs(self.name, {name: found for name, found in recorded.items() if found}, own)
 
-    def load(self) -> records.Runs:
+    def load(self, variants: Sequence[str] | None = None) -> records.Runs:
         """As `run`, and nothing is trained. Raises RecordError where a record is missing too."""
-        for variant in self.variants:
+        for variant in self.variants if variants is None else map(self.variant, variants):
             for seed in self.seeds_of(variant):
                 if not self.path(variant, seed).exists():
                     records.load(self.path(variant, seed))  # which says what to do
-        return self.run()
+        return self.run(variants=variants)
 
 
 def _flat(config: dict, prefix: str = "") -> dict:
@@ -606,6 +606,40 @@ EXPERIMENTS = {
 VERSIONS = {"v1.0": "v1_0"}
 
 
+# What stands in the ledger: label → experiment and variant; of a version, the variant that was kept.
+LEDGER = {**{version: (name, None) for version, name in VERSIONS.items()}, "64/128/128": ("airbench", "epochs_12")}
+
+
+def ledger() -> dict[str, dict]:
+    """The book's networks, a row each: parameters, macs, epochs, accuracy (an `Interval` over seeds), multi_crop (the
+    same, or None), and the original's published entry, or None. Raises RecordError where a record is missing."""
+    published, rows = records.published(), {}
+    for label, (name, variant) in LEDGER.items():
+        runs = get(name).load([variant] if variant else None)
+        variant = variant or runs.best()
+        first = runs.recorded[variant][0]
+        rows[label] = {
+            **{key: first[key] for key in ("parameters", "macs", "epochs")},
+            "accuracy": runs.interval(variant),
+            "multi_crop": runs.interval(variant, "test_accuracy_tta") if first["test_accuracy_tta"] else None,
+            "original": published.get("original_" + name),
+        }
+    return rows
+
+
+def ledger_figure(name: str = "ledger"):
+    """The ledger drawn among published networks, a `plots.Drawing`."""
+    from shathenet_utils import plots
+
+    ours = {label: (row["parameters"], *row["accuracy"][:3]) for label, row in ledger().items()}
+    accuracies = {
+        key: {**entry, "original": key.startswith("original_")}
+        for key, entry in records.published().items()
+        if entry["what"] == "CIFAR-10 test accuracy" and entry["value"]
+    }
+    return plots.ledger(ours, accuracies.values(), name=name)
+
+
 def get(name: str) -> Experiment:
     """The declared experiment of that name. Raises ValueError, listing those there are, for an unknown one."""
     if name not in EXPERIMENTS:
@@ -622,16 +656,14 @@ def readme_table() -> str:
         "| version | parameters | MACs | epochs | CIFAR-10 test accuracy (95 % interval, seeds) | the original's |",
         "|---|---|---|---|---|---|",
     ]
-    published = records.published()
-    for version, name in VERSIONS.items():
-        runs = get(name).load()
-        best = runs.recorded[runs.best()]
-        first = best[0]
-        original = published["original_" + name]
+    for label, row in ledger().items():
+        accuracy, original = row["accuracy"], row["original"]
+        there = "no number" if original and not original["value"] else "–"
+        if original and original["value"]:
+            there = f"{100 * original['value']:.0f} % at {original['parameters']}"
         lines.append(
-            f"| {version} | {first['parameters']:,} | {first['macs'] / 1e6:.1f}M | {first['epochs']} "
-            f"| {records.percent(runs.values(runs.best()))}, {len(best)} seeds "
-            f"| {original['value']:.0%} at {original['parameters']} |".replace("%", " %").replace("  %", " %")
+            f"| {label} | {row['parameters']:,} | {row['macs'] / 1e6:.1f}M | {row['epochs']} "
+            f"| {records.told(accuracy)}, {accuracy.n} seeds | {there} |"
         )
     return "\n".join(lines)
 

@@ -9,6 +9,7 @@ import dataclasses
 import html
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib
@@ -397,6 +398,59 @@ def scatter(
     if percent:
         _percent_axis(ax.yaxis)
     return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
+
+
+def ledger(ours: dict[str, tuple], published: Iterable[dict], *, name: str) -> Drawing:
+    """Test accuracy against parameters, on scales on which half the parameters and half the errors are steps alike:
+    the book's networks among published ones.
+
+    ours: label → (parameters, mean accuracy, low, high). published: entries of `records.published`; those that say
+    `"original": True`, of the document that the book grew from, stand out. Others are named where there is room.
+    """
+    figure, axes = _figure(8, 5.6)
+    ax, words, labels = axes[0][0], [], []
+    ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test accuracy")
+    ax.set(xlim=(4e3, 6e7), ylim=(0.5, 0.022))
+    for label, (x, y, low, high) in ours.items():
+        error = [[1 - y - (1 - high)], [1 - low - (1 - y)]]
+        ax.errorbar(x, 1 - y, error, fmt="o", color=PALETTE[0], markersize=8, capsize=4, zorder=3)
+        labels.append((label, x, 1 - y, {"fontsize": 10, "color": PALETTE[0]}))
+        words.append(f"ours, {label}, {y:.1%} with {x:,}")
+    for entry in sorted(published, key=lambda entry: not entry.get("original")):
+        original, x, y = entry.get("original", False), records.count(entry["parameters"]), 1 - entry["value"]
+        ax.plot(
+            x, y, "D" if original else "o", color=PALETTE[1] if original else "0.6", markersize=7 if original else 4
+        )
+        label = entry["network"].partition(",")[0]
+        labels.append((label, x, y, {"fontsize": 9 if original else 7, "color": "0.2" if original else "0.4"}))
+        if original:
+            words.append(f"the original's {label} {entry['value']:.0%} with {entry['parameters']}")
+    ax.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter(sep=""))
+    ticks = [0.6, 0.7, 0.8, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97]
+    ax.set_yticks([1 - tick for tick in ticks], [f"{tick:.0%}" for tick in ticks])
+    ax.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    _label_where_there_is_room(ax, labels)
+    return Drawing(figure, name, f"Test accuracy against parameters: {'; '.join(words)}; others in grey.")
+
+
+def _label_where_there_is_room(ax, labels) -> None:
+    """Write labels (text, x, y, style) beside their points, the first ones first; one that would cover another or a
+    point is left out."""
+    figure = ax.figure
+    figure.draw_without_rendering()
+    points = np.array([ax.transData.transform((x, y)) for _, x, y, _ in labels])
+    taken = []
+    for text, x, y, style in labels:
+        for offset, ha, va in (((8, 0), "left", "center"), ((-8, 0), "right", "center"), ((0, 7), "center", "bottom"),
+                               ((0, -7), "center", "top")):  # fmt: skip
+            written = ax.annotate(text, (x, y), offset, textcoords="offset points", ha=ha, va=va, **style)
+            box = written.get_window_extent()
+            inside = ax.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1 and ax.bbox.y0 < box.y0 and box.y1 < ax.bbox.y1
+            covered = box.count_contains(points) or any(box.overlaps(other) for other in taken)
+            if inside and not covered:
+                taken.append(box)
+                break
+            written.remove()
 
 
 class LiveCurve:

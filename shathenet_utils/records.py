@@ -322,9 +322,18 @@ def percent(values) -> str:
     values = [value for value in values if value is not None]
     if not values:
         return "–"
-    interval = stats.interval(values)
+    return told(stats.interval(values))
+
+
+def told(interval: stats.Interval) -> str:
+    """An interval of accuracies in words, as `percent` does it."""
     text = f"{interval.mean * 100:.1f} %"
     return text if interval.n == 1 else f"{text} ({interval.low * 100:.1f} to {interval.high * 100:.1f})"
+
+
+def count(text: str) -> float:
+    """A published number of parameters: "17K" → 17000.0, "1.25M" → 1250000.0."""
+    return float(text[:-1]) * {"K": 1e3, "M": 1e6}[text[-1]]
 
 
 def published() -> dict[str, dict]:

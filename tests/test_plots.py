@@ -16,6 +16,8 @@ MATRIX = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.0, 0.05, 0.95]])
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 KERNELS = np.random.default_rng(0).normal(size=(7, 7, 3, 16))
 
+PUBLISHED = {"value": 0.91, "network": "Inception-v3, from scratch", "parameters": "24M"}
+
 
 def drawings():
     runs = made_up_runs({"plain": [a_record(9, test_accuracy=0.4)]})
@@ -28,6 +30,7 @@ def drawings():
     yield plots.paired_differences(runs, "plain", name="paired_differences")
     yield plots.LiveCurve().draw(a_record()["history"])
     yield plots.turns({"theirs": [3.0, 3.1], "ours": [1.0, 1.2]}, label="seconds an epoch", name="turns")
+    yield plots.ledger({"v1": (17_882, 0.598, 0.59, 0.605)}, [PUBLISHED | {"original": True}, PUBLISHED], name="ledger")
     yield plots.stacked({"theirs": {"a": 2.0, "b": 1.0}, "ours": {"a": 1.0, "b": 0.2}}, label="seconds", name="stacked")
     yield plots.roofline({"thin": (5, 90), "wide": (100, 400)}, {"float32": 250, "bfloat16": 500}, 40, name="roofline")
     points = {"small": (1, 0.6, 0.59, 0.62), "large": (100, 0.9)}
@@ -255,3 +258,18 @@ def test_a_live_curve_is_shown_once_and_then_redrawn(monkeypatch):
 def test_a_live_curve_without_validation_pictures_tells_the_training_accuracy():
     history = a_record()["history"] | {"validation_accuracy": []}
     assert plots.LiveCurve().draw(history).alt == "After epoch 3: training accuracy 60.0%."
+
+
+def test_the_ledger_draws_every_network_and_labels_without_covering():
+    published = [PUBLISHED | {"value": 0.9 + 0.001 * n, "parameters": f"{n + 1}M"} for n in range(12)]
+    drawing = plots.ledger(
+        {"v1.0": (17_882, 0.598, 0.59, 0.605), "v2": (46_000, 0.92, 0.918, 0.922)}, published, name="x"
+    )
+    [ax] = drawing.axes
+    dots = [line for line in ax.lines if len(line.get_xdata()) == 1 and line.get_marker() in ("o", "D")]
+    assert len(dots) == 14
+    drawing.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert {"v1.0", "v2"} <= {text.get_text() for text in ax.texts}
+    assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
+    assert "ours, v1.0, 59.8% with 17,882" in drawing.alt

@@ -379,6 +379,8 @@ def test_published_numbers_name_their_source():
     for name, entry in records.published().items():
         assert entry.keys() == {"value", "what", "network", "parameters", "source", "address"}, name
         assert entry["address"].startswith("https://"), name
+        if entry["parameters"]:
+            assert 1e3 < records.count(entry["parameters"]) < 1e8, name
 
 
 def test_unreadable_facts_say_so(tmp_path, monkeypatch):
