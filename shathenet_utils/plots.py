@@ -15,6 +15,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from shathenet_utils import records, stats
 
@@ -398,6 +399,45 @@ def scatter(
     if percent:
         _percent_axis(ax.yaxis)
     return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
+
+
+_LAYERS = {  # kind of layer → colour and how it is named
+    "Conv2D": (PALETTE[0], "convolution"), "MaxPooling2D": (PALETTE[2], "pool"), "Dense": (PALETTE[1], "dense"),
+    "Concatenate": (PALETTE[4], "concatenation"), "UpSampling2D": ("0.6", "enlarged picture"),
+    "Resizing": ("0.6", "enlarged picture"),
+}  # fmt: skip
+
+
+def architecture(rows: list[dict], *, name: str) -> Drawing:
+    """A network from left to right, from `models.layer_table`: what each layer that shrinks, mixes or enlarges puts out,
+    as high as the map is and as wide as it has channels (roots of both), with its kernel and its parameters.
+    """
+    shown = [row for row in rows if row["kind"] in _LAYERS]
+    figure, axes = _figure(max(6.5, 0.75 * len(shown) + 0.5), 3.4)
+    ax, left, words = axes[0][0], 0.0, []
+    for row in shown:
+        *side, channels = row["output"]
+        colour, kind = _LAYERS[row["kind"]]
+        height, width = (side[0] ** 0.5 if side else channels**0.5 / 4), max(0.8, channels**0.5 / 4 if side else 0.8)
+        ax.add_patch(Rectangle((left, -height / 2), width, height, facecolor=colour, alpha=0.85, linewidth=0))
+        size = "×".join(map(str, row["output"]))
+        kernel = row["count"].split("·")
+        label = [row["layer"], f"{kernel[0]}×{kernel[1]}" if row["kind"] == "Conv2D" else ""]
+        ax.annotate(size, (left + width / 2, height / 2), (0, 4), textcoords="offset points", ha="center", fontsize=8)
+        ax.annotate(
+            "\n".join([*filter(None, label), f"{row['parameters']:,}" if row["parameters"] else ""]),
+            (left + width / 2, -height / 2), (0, -4), textcoords="offset points", ha="center", va="top", fontsize=8,
+        )  # fmt: skip
+        words.append(f"{row['layer']}, {kind} {label[1]}".strip() + f" → {size}")
+        left += width + 1.4
+    top = max(row["output"][0] ** 0.5 if len(row["output"]) > 1 else 1 for row in shown) / 2
+    ax.set(xlim=(-0.7, left - 0.7), ylim=(-1.35 * top - 1.5, 1.2 * top + 0.5))
+    ax.axis("off")
+    kinds = {row["kind"]: _LAYERS[row["kind"]] for row in shown}
+    handles = {label: Rectangle((0, 0), 1, 1, facecolor=colour, alpha=0.85) for colour, label in kinds.values()}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    total = sum(row["parameters"] for row in rows)
+    return Drawing(figure, name, f"A network of {total:,} parameters: {'; '.join(words)}.")
 
 
 def ledger(ours: dict[str, tuple], published: Iterable[dict], *, name: str) -> Drawing:

@@ -16,6 +16,18 @@ MATRIX = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1], [0.0, 0.05, 0.95]])
 PICTURES = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
 KERNELS = np.random.default_rng(0).normal(size=(7, 7, 3, 16))
 
+LAYERS = [
+    {
+        "layer": "conv1",
+        "kind": "Conv2D",
+        "output": (32, 32, 16),
+        "parameters": 2368,
+        "count": "7·7·3·16 + 16",
+        "macs": 0,
+    },
+    {"layer": "relu", "kind": "ReLU", "output": (32, 32, 16), "parameters": 0, "count": "", "macs": 0},
+    {"layer": "logits", "kind": "Dense", "output": (10,), "parameters": 330, "count": "32·10 + 10", "macs": 0},
+]
 PUBLISHED = {"value": 0.91, "network": "Inception-v3, from scratch", "parameters": "24M"}
 
 
@@ -31,6 +43,7 @@ def drawings():
     yield plots.LiveCurve().draw(a_record()["history"])
     yield plots.turns({"theirs": [3.0, 3.1], "ours": [1.0, 1.2]}, label="seconds an epoch", name="turns")
     yield plots.ledger({"v1": (17_882, 0.598, 0.59, 0.605)}, [PUBLISHED | {"original": True}, PUBLISHED], name="ledger")
+    yield plots.architecture(LAYERS, name="architecture")
     yield plots.stacked({"theirs": {"a": 2.0, "b": 1.0}, "ours": {"a": 1.0, "b": 0.2}}, label="seconds", name="stacked")
     yield plots.roofline({"thin": (5, 90), "wide": (100, 400)}, {"float32": 250, "bfloat16": 500}, 40, name="roofline")
     points = {"small": (1, 0.6, 0.59, 0.62), "large": (100, 0.9)}
@@ -273,3 +286,10 @@ def test_the_ledger_draws_every_network_and_labels_without_covering():
     assert {"v1.0", "v2"} <= {text.get_text() for text in ax.texts}
     assert not any(one.overlaps(other) for n, one in enumerate(boxes) for other in boxes[:n])
     assert "ours, v1.0, 59.8% with 17,882" in drawing.alt
+
+
+def test_an_architecture_shows_sizes_kernels_and_parameters():
+    drawing = plots.architecture(LAYERS, name="x")
+    written = [text.get_text() for text in drawing.axes[0].texts]
+    assert written == ["32×32×16", "conv1\n7×7\n2,368", "10", "logits\n330"]
+    assert drawing.alt == ("A network of 2,698 parameters: conv1, convolution 7×7 → 32×32×16; logits, dense → 10.")
