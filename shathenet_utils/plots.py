@@ -409,7 +409,7 @@ _LAYERS = {  # kind of layer → colour and how it is named
 
 
 def architecture(rows: list[dict], *, name: str) -> Drawing:
-    """A network from left to right, from `models.layer_table`: what each layer that shrinks, mixes or enlarges puts out,
+    """A network from left to right, from `models.layer_table`: what each layer that shrinks, mixes or enlarges gives,
     as high as the map is and as wide as it has channels (roots of both), with its kernel and its parameters.
     """
     shown = [row for row in rows if row["kind"] in _LAYERS]
