@@ -269,10 +269,10 @@ def whole_run(experiment: experiments.Experiment, variant: experiments.Variant, 
     network = Network(variant.model, variant.model_arguments, variant.recipe)
     chosen = {"ours": (contenders.ours, network), "PyTorch": (contenders.pytorch, network)}
     found = alternate(chosen, experiments.load_data(variant), variant.recipe.epochs, warm=0)
+    question = f"How long is a whole run of {experiment.name} {variant.name}?"
     name = f"run_{experiment.name}_{variant.name}"
-    return _save(
-        name, f"How long is a whole run of {experiment.name} {variant.name}?", found, variant.recipe.epochs, record
-    )
+    more = {"experiment": experiment.name, "variant": variant.name}
+    return _save(name, question, found, variant.recipe.epochs, record, **more)
 
 
 README_MARKS = ("<!-- seconds: written by python -m shathenet_utils table -->", "<!-- end of seconds -->")
@@ -291,7 +291,19 @@ def readme_table() -> str:
         precision = result["precision"].removeprefix("mixed_")
         lines.append(f"| {name} | {mean['ours']:.1f} s | {' | '.join(others)} | {precision} |")
     places = {f"{r['machine']['cores']} cores of an {r['machine']['processor']}": None for r in results.values()}
-    return "\n".join([*lines, "", f"Mean of at least {ROUNDS} epochs in turn, on {', '.join(places)}."])
+    lines += ["", f"Mean of at least {ROUNDS} epochs in turn, on {', '.join(places)}."]
+    for path in sorted((records.RECORDS / "bench").glob("run_*.json")):
+        result = load(path.stem)
+        seconds, accuracy = (
+            {name: scale * np.sum(found[key]) for name, found in result["contenders"].items()}
+            for key, scale in (("seconds", 1), ("accuracy", 100))
+        )
+        lines.append(
+            f"\nA whole run of {result['experiment']} {result['variant']}: {seconds['ours']:.0f} s, "
+            f"{accuracy['ours']:.1f} % of the test set; the same recipe in PyTorch: "
+            f"{seconds['PyTorch'] / seconds['ours']:.2f}×, {accuracy['PyTorch']:.1f} %."
+        )
+    return "\n".join(lines)
 
 
 def table(results: list[dict]):

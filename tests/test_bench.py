@@ -1,5 +1,6 @@
 """Measurements: contenders take turns, what fails is one sentence, and the PyTorch twin is the same network."""
 
+import importlib.metadata
 import importlib.util
 import itertools
 import json
@@ -147,6 +148,22 @@ def test_the_variants_of_an_experiment_are_timed(data, monkeypatch, tmp_path, ca
     mixed = experiments.Experiment("mixed", "?", arms)
     with pytest.raises(bench.BenchError, match="train on different pictures"):
         bench.variants(mixed)
+
+
+def test_a_whole_run_stands_in_the_readme_beside_pytorchs(data, monkeypatch, tmp_path):
+    fake(data, monkeypatch, tmp_path)
+    monkeypatch.setattr(contenders, "pytorch", counts)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else name)
+    experiment = experiments.get("airbench")
+    with pytest.raises(bench.BenchError, match="PyTorch is not here"):
+        bench.whole_run(experiment, experiment.variant("epochs_12"))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: "1.0")
+    result = bench.whole_run(experiment, experiment.variant("epochs_12"), record=True)
+    assert len(result["contenders"]["PyTorch"]["seconds"]) == 12
+    assert bench.readme_table().splitlines()[-1] == (
+        "A whole run of airbench epochs_12: 132 s, 50.0 % of the test set; the same recipe in PyTorch: 1.00×, 50.0 %."
+    )
 
 
 def test_an_unknown_name_and_a_missing_measurement_are_one_sentence(monkeypatch, tmp_path):
