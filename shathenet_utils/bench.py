@@ -200,7 +200,9 @@ WIDTHS = ((16, 32, 32), (32, 64, 64), (64, 128, 128), (96, 192, 192))
 
 
 VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
-SETS = ("machine", "waterfall", "profile", "growth", "vectors")
+SIZES = (96, 128, 160, 192, 224)
+"""Of pictures, at which a frozen network's features are timed."""
+SETS = ("machine", "waterfall", "profile", "growth", "vectors", "features")
 
 
 def _set(name: str) -> tuple[str, dict, int]:
@@ -216,6 +218,11 @@ def _set(name: str) -> tuple[str, dict, int]:
     if name == "profile":
         kinds = {kind: (function, network) for kind, function in contenders.PROFILED.items()}
         return "Where does the time of an epoch go?", _installed(kinds), 10_000
+    if name == "features":
+        names = [f"efficientnet_lite0@{size}" for size in SIZES]
+        timed = {name: (functools.partial(contenders.features, name=name), network) for name in names}
+        head = Network("linear_head", {}, experiments.LINEAR_HEAD)
+        return "How long do a frozen network's features take?", timed | {"linear head": (contenders.head, head)}, EPOCH
     if name == "vectors":
         thin = _of_widths(NETWORKS["thin ResNet"], VECTORS)
         return "Do widths that are multiples of sixteen train faster?", thin, 5_000

@@ -291,6 +291,25 @@ def operation_seconds(lines) -> dict[str, float]:
     return total
 
 
+def features(network, data, rounds: int, *, name: str, pictures: int = 500):
+    """What a frozen network takes for the features of pictures and of their mirror images; told for all of them."""
+    from shathenet_utils import pretrained
+
+    compute = pretrained.extractor(pretrained.frozen(name))
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        compute(data.train_images[:pictures])
+        yield time.perf_counter() - begun, pictures, {}
+
+
+def head(network, data, rounds: int):
+    """An epoch of a linear head on features; seconds don't depend on what they are."""
+    stream, parts = np.random.default_rng(0), ("train", "validation", "test")
+    counts = {part: len(getattr(data, f"{part}_labels")) for part in parts}
+    codes = {f"{part}_images": stream.integers(0, 256, (counts[part], 1, 2, 1280), np.uint8) for part in parts}
+    yield from ours(network, dataclasses.replace(data, **codes), rounds)
+
+
 CONTENDERS = {
     "ours": ours,
     "our steps alone": steps_alone,

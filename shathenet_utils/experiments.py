@@ -562,6 +562,8 @@ AIRBENCH = Recipe(
     bias_rate=64, flip="alternating", translate=2, precision="mixed_bfloat16", test_views="multi_crop",
 )  # fmt: skip
 
+LINEAR_HEAD = Recipe(epochs=30, batch_size=256, schedule="cosine", flip="random", test_views="flip")
+
 
 EXPERIMENTS = {
     experiment.name: experiment

@@ -247,7 +247,7 @@ def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[d
             take([key.tobytes() for key in kept["keys"]], kept["codes"])
     missing = [key for key in every if key not in rows]
     if missing:
-        compute = _extractor(frozen(name))
+        compute = extractor(frozen(name))
         with progress.bar(len(missing), f"features of {name}", unit="picture") as bar:
             for start in range(0, len(missing), CHUNK):
                 keys = missing[start : start + CHUNK]
@@ -259,8 +259,9 @@ def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[d
     return rows, np.concatenate(chunks)
 
 
-def _extractor(model: keras.Model, batch: int = 250):
-    """A function from uint8 pictures to their features' codes, uint8 (n, 1, 2, 1280)."""
+def extractor(model: keras.Model, batch: int = 250):
+    """A function from uint8 pictures (n, height, width, 3) to their codes, uint8 (n, 1, 2, 1280), see `features`; its
+    second argument is told how many are done after each batch."""
 
     @tf.function(jit_compile=False)
     def both_views(pictures):
@@ -269,7 +270,7 @@ def _extractor(model: keras.Model, batch: int = 250):
         codes = tf.cast(tf.round(255 * tf.sqrt(found / 6)), tf.uint8)
         return tf.stack(tf.split(codes, 2), axis=1)[:, None]
 
-    def compute(images, tell):
+    def compute(images, tell=lambda count: None):
         found = []
         for start in range(0, len(images), batch):
             found.append(both_views(tf.constant(images[start : start + batch])).numpy())

@@ -1,5 +1,6 @@
 """Measurements: contenders take turns, what fails is one sentence, and the PyTorch twin is the same network."""
 
+import functools
 import importlib.metadata
 import importlib.util
 import itertools
@@ -245,6 +246,19 @@ def test_a_layer_that_the_twin_does_not_know_is_named():
     twin = torch_twin.Trainer(model, tiny_dataset(), Recipe(1), 0)
     with pytest.raises(NotImplementedError, match="does not know apart, a SeparableConv2D"):
         twin.predict(tiny_dataset().test_images)
+
+
+def test_a_linear_head_is_timed(data):
+    network = bench.Network("linear_head", {}, Recipe(2, 20, flip="random"))
+    (found,) = bench.alternate({"head": (contenders.head, network)}, data, rounds=2, warm=0).values()
+    assert (len(found["seconds"]), found["pictures"]) == (2, 40)
+
+
+@pytest.mark.slow
+def test_features_are_timed_and_told_for_all_pictures(data):
+    contender = functools.partial(contenders.features, name="efficientnet_lite0@64", pictures=10)
+    (found,) = bench.alternate({"features": (contender, ANY)}, data, rounds=2, warm=1).values()
+    assert (len(found["seconds"]), found["pictures"]) == (2, 10)
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def test_the_head_takes_the_first_view_and_undoes_the_square_root():
 def test_a_kept_feature_is_not_computed_again_whatever_the_split(body, tmp_path, monkeypatch):
     data = tiny_dataset(train=20, validation=10, test=10)
     first = pretrained.features(data, NAME, tmp_path)
-    monkeypatch.setattr(pretrained, "_extractor", lambda model: pytest.fail("it was computed again"))
+    monkeypatch.setattr(pretrained, "extractor", lambda model: pytest.fail("it was computed again"))
     part = {"train_images": data.train_images[5:15], "train_labels": data.train_labels[5:15]}
     half = pretrained.features(dataclasses.replace(data, **part), NAME, tmp_path)
     np.testing.assert_array_equal(half.train_images, first.train_images[5:15])
@@ -92,7 +92,7 @@ def test_damaged_features_are_computed_again(body, tmp_path, harm):
 def test_a_stop_keeps_what_was_computed(body, tmp_path, monkeypatch):
     data = tiny_dataset(train=20, validation=10, test=10)
     monkeypatch.setattr(pretrained, "CHUNK", 15)
-    whole, asked = pretrained._extractor, []
+    whole, asked = pretrained.extractor, []
 
     def counting(model):
         compute = whole(model)
@@ -105,7 +105,7 @@ def test_a_stop_keeps_what_was_computed(body, tmp_path, monkeypatch):
 
         return stopping
 
-    monkeypatch.setattr(pretrained, "_extractor", counting)
+    monkeypatch.setattr(pretrained, "extractor", counting)
     with pytest.raises(KeyboardInterrupt):
         pretrained.features(data, NAME, tmp_path)
     pretrained.features(data, NAME, tmp_path)
