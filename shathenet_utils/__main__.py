@@ -115,6 +115,12 @@ def _check(arguments) -> None:
         sys.exit(1)
 
 
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
 def _bench(arguments) -> None:
     from shathenet_utils import bench
 
@@ -181,7 +187,7 @@ def main(arguments: list[str] | None = None) -> None:
     bench.add_argument(
         "name", nargs="?", help="a network, machine, waterfall, growth, or an experiment, whose variants are timed"
     )
-    bench.add_argument("--rounds", type=int, default=5, help="epochs of each, in turn (default: 5)")
+    bench.add_argument("--rounds", type=_at_least_one, default=5, help="epochs of each, in turn (default: 5)")
     bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, ours and PyTorch's")
     bench.add_argument("--again", action="store_true", help="measure again what is measured already")
     bench.add_argument("--record", action="store_true", help="write the book's evidence, data/records/bench/")

@@ -285,6 +285,10 @@ def whole_run(experiment: experiments.Experiment, variant: experiments.Variant, 
 README_MARKS = ("<!-- seconds: written by python -m shathenet_utils table -->", "<!-- end of seconds -->")
 
 
+def _place(result: dict) -> str:
+    return f"{result['machine']['cores']} cores of an {result['machine']['processor']}"
+
+
 def readme_table() -> str:
     """The networks' epochs in a Markdown table: ours in seconds, the others in times as long; and on what machine."""
     lines = [
@@ -294,11 +298,15 @@ def readme_table() -> str:
     results = recorded()
     for name, result in results.items():
         mean = {contender: np.mean(found["seconds"]) for contender, found in result["contenders"].items()}
-        others = [f"{mean[other] / mean['ours']:.2f}×" for other in ("Keras's way", "directory flow", "PyTorch")]
+        others = [
+            f"{mean[other] / mean['ours']:.2f}×" if other in mean else "–"
+            for other in ("Keras's way", "directory flow", "PyTorch")
+        ]
         precision = result["precision"].removeprefix("mixed_")
         lines.append(f"| {name} | {mean['ours']:.1f} s | {' | '.join(others)} | {precision} |")
-    places = {f"{r['machine']['cores']} cores of an {r['machine']['processor']}": None for r in results.values()}
-    lines += ["", f"Mean of at least {ROUNDS} epochs in turn, on {', '.join(places)}."]
+    places = ", ".join({_place(result): None for result in results.values()})
+    rounds = min((result["rounds"] for result in results.values()), default=0)
+    lines += ["", f"Mean of {rounds} epochs in turn, on {places}."]
     for path in sorted((records.RECORDS / "bench").glob("run_*.json")):
         result = load(path.stem)
         seconds, accuracy = (
@@ -306,9 +314,9 @@ def readme_table() -> str:
             for key, scale in (("seconds", 1), ("accuracy", 100))
         )
         lines.append(
-            f"\nA whole run of {result['experiment']} {result['variant']}: {seconds['ours']:.0f} s, "
-            f"{accuracy['ours']:.1f} % of the test set; the same recipe in PyTorch: "
-            f"{seconds['PyTorch'] / seconds['ours']:.2f}×, {accuracy['PyTorch']:.1f} %."
+            f"\nA whole run of {result['experiment']} {result['variant']} on {_place(result)}: {seconds['ours']:.0f} s "
+            f"to {accuracy['ours']:.1f} % of the test set; the same recipe in PyTorch {seconds['PyTorch']:.0f} s "
+            f"to {accuracy['PyTorch']:.1f} %. One seed; seconds of one machine say nothing of another's."
         )
     return "\n".join(lines)
 

@@ -206,6 +206,9 @@ def to_do(runs: Sequence[experiments.Run], held: contextlib.ExitStack) -> list[E
         except records.Busy:
             print(f"{run.name}: another process is at it")
             continue
+        if run.is_there():  # another process has just finished it
+            print(f"{run.name}: there already, {run.path}")
+            continue
         entries.append(Entry(run))
     return entries
 
@@ -215,6 +218,7 @@ def store(run: experiments.Run, data: datasets.Dataset, record: dict, weights: d
 
     Raises RecordError, and writes nothing, where it is not the run that was asked for or weights changed on their way.
     """
+    data = datasets.few(data, run.variant.images_a_class, run.seed)
     wanted = {
         "experiment": run.experiment.name, "variant": run.variant.name, "seed": run.seed, "budget": run.budget,
         "config_hash": run.variant.config_hash(), "data_fingerprint": data.fingerprint, "split": data.split,
@@ -388,6 +392,11 @@ def scaling(address: str = "auto", runs: int = 8, epochs: tuple[int, int] = (5, 
         task = ray.remote(num_cpus=1, max_calls=1, scheduling_strategy="SPREAD")(_work)
         numbers = itertools.count()
 
+        def check(results):
+            for told in results:
+                if isinstance(told, str):
+                    raise ClusterError(f"A run failed, so there is nothing to compare: {told}")
+
         def take(workers: int, count: int, length: int) -> float:
             variant = experiments.Variant("scaling", "v1_0", recipes.Recipe(length), dataset="toy_shapes")
             experiment = experiments.Experiment("scaling", "Do two workers take half the time?", (variant,))
@@ -395,10 +404,10 @@ def scaling(address: str = "auto", runs: int = 8, epochs: tuple[int, int] = (5, 
             for seed in range(count):
                 if len(under_way) == workers:
                     ready, under_way = ray.wait(under_way)
-                    ray.get(ready)
+                    check(ray.get(ready))
                 run = experiments.Run(experiment, variant, seed, "full", variant.dataset)
                 under_way.append(task.remote(desk, next(numbers), run, data))
-            ray.get(under_way)
+            check(ray.get(under_way))
             return round(time.perf_counter() - begun, 1)
 
         take(2, 2, 1)  # the package and the data reach both nodes

@@ -211,7 +211,9 @@ def pytorch(network, data, rounds: int):
         coming = preparing.submit(prepared, 0)
         for epoch in range(rounds):
             begun = time.perf_counter()
-            pictures, coming = coming.result(), preparing.submit(prepared, epoch + 1)
+            pictures = coming.result()
+            if epoch + 1 < rounds:
+                coming = preparing.submit(prepared, epoch + 1)
             trainer.epoch(pictures, epoch)
             seconds, last = time.perf_counter() - begun, epoch == rounds - 1
             yield seconds, len(data.train_labels), _more(trainer.predict, data) if last else {}

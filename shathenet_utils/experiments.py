@@ -110,10 +110,16 @@ class Experiment:
             return table[[name for name in table if str(table[name].iloc[0]) != str(usual.get(name.replace(" ", "_")))]]
         return table[[name for name in table if table[name].nunique() > 1]]
 
-    def _repr_html_(self):
+    def _seeds(self) -> str:
         counts = {len(self.seeds_of(variant)) for variant in self.variants}
-        seeds = " to ".join(map(str, sorted({min(counts), max(counts)})))
-        return f"<p><b>{html.escape(self.question)}</b> {seeds} seeds each.</p>{self.table().to_html()}"
+        return f"{' to '.join(map(str, sorted({min(counts), max(counts)})))} seeds each."
+
+    def __repr__(self):
+        """What a notebook's page shows, in plain text; all fields would fill a screen."""
+        return f"{self.question} {self._seeds()}\n{self.table().to_string()}"
+
+    def _repr_html_(self):
+        return f"<p><b>{html.escape(self.question)}</b> {self._seeds()}</p>{self.table().to_html()}"
 
     def run(
         self,
@@ -153,7 +159,9 @@ class Experiment:
                         print("Stopped; the same call will go on from the last whole epoch.")
                     stopped = found is None  # Ctrl-C: no other run is begun
                 if found is not None:
-                    place = own.setdefault(variant.name, []) if seed in there else recorded[variant.name]
+                    others = [one for one in there.values() if one["data_fingerprint"] != found["data_fingerprint"]]
+                    beside = seed in there or (declared and budget != "full") or others
+                    place = own.setdefault(variant.name, []) if beside else recorded[variant.name]
                     place.append(found)
         return records.Runs(self.name, {name: found for name, found in recorded.items() if found}, own)
 
@@ -166,7 +174,7 @@ class Experiment:
         return self.run(variants=variants)
 
 
-def _flat(config: dict, prefix: str = "") -> dict:
+def _flat(config: dict) -> dict:
     flat = {}
     for key, value in config.items():
         flat |= (
@@ -220,6 +228,8 @@ def own(model: Callable, recipe: Recipe, *, seeds: Sequence[int] = (0, 1, 2), **
     model: returns a `keras.Model` from uint8-ranged pictures (n, 32, 32, 3) to logits (n, 10). arguments: as for
     `Variant`. Example: `experiments.own(my_network, Recipe(epochs=10)).run()`.
     """
+    if not callable(model) or not hasattr(model, "__name__") or hasattr(model, "layers"):
+        raise TypeError(f"own() needs the function that returns a model, not {type(model).__name__}: leave out the ().")
     variant = Variant(model.__name__, model, recipe, **arguments)
     return Experiment(f"own_{model.__name__}", f"How good is {model.__name__}?", (variant,), tuple(seeds))
 
@@ -302,17 +312,33 @@ class Run:
 
     def is_there(self) -> bool:
         """Whether there is a record of it, of the declaration as it is now. Raises RecordError for a damaged one."""
-        return self.path.exists() and records.load(self.path)["config_hash"] == self.variant.config_hash()
+        if not self.path.exists():
+            return False
+        record = records.load(self.path)
+        whole = (
+            record["status"] == "diverged" or record["epochs"] == self.recipe.epochs
+        )  # the budget's, not stopped early
+        return whole and record["config_hash"] == self.variant.config_hash()
+
+    def stamp(self) -> tuple[int, int] | None:
+        """Changes when another record takes this one's place; None while there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     def keeps(self, variants: Sequence[str]) -> bool:
         """Whether this is the run of those variants that keeps weights: of the first seed, in the full budget."""
-        return self.budget == "full" and self.seed == self.experiment.seeds[0] and self.variant.name in variants
+        first = self.experiment.seeds_of(self.variant)[0]
+        return self.budget == "full" and self.seed == first and self.variant.name in variants
 
     @contextlib.contextmanager
     def alone(self, wait: bool = True, on_wait: Callable | None = None):
         """Be the only process at this run, and clear away what a killed one left; as `records.locked`."""
         with records.locked(self.checkpoint.with_suffix(".lock"), wait, on_wait) as waited:
-            for place in (self.path, self.checkpoint):
+            weights = (self.weights_path(suffix) for suffix in (".npz", "_epochs.npz"))
+            for place in (self.path, self.checkpoint, *weights):
                 records.remove_leftovers(place)
             yield waited
 
@@ -363,15 +389,18 @@ def train(
         check_evidence(experiment, variant, seed, budget)
     if record and blocks.threads()["inter_op"] != 1:
         raise ValueError("TensorFlow was started before shathenet_utils set its threads: record from a fresh process.")
+    asked = Run(experiment, variant, seed, budget, data.name if data else variant.dataset, record)
+    before = asked.stamp()
     data = data or load_data(variant)
-    run = Run(experiment, variant, seed, budget, data.name, record)
+    run = dataclasses.replace(asked, dataset=data.name)
     records.check_writable(run.path.parent)
 
     def tell():
         print(f"Another process is training {run.name}: waiting for it.")
 
     with run.alone(wait, tell) as waited:
-        if waited and (found := _load_own(experiment, variant, seed, run.folder, data)):
+        ended_elsewhere = waited or asked.stamp() != before
+        if ended_elsewhere and (found := _load_own(experiment, variant, seed, run.folder, data)):
             return found
         result = _train(run, data, seconds, on_epoch)
         if result is not None:
@@ -419,6 +448,8 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
     keeps_snapshots = not seconds and run.keeps(run.experiment.keep_snapshots)
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
     identity |= {"split": data.split, "epochs": recipe.epochs, "seed": run.seed, "snapshots": keeps_snapshots}
+    versions = {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+    identity |= {"versions": versions, "inter_op": blocks.threads()["inter_op"]}  # what a run ends with depends on them
     trained = training.fit(
         model,
         data,
@@ -457,8 +488,7 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
         "precision": recipe.precision,
         "threads": blocks.threads(),
         "machine": machine(),
-        "versions": {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
-        | {"python": platform.python_version()},
+        "versions": versions | {"python": platform.python_version()},
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
 

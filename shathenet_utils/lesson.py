@@ -235,7 +235,7 @@ def results(name: str, baseline: str, **arguments) -> plots.Drawing:
     """
     from IPython.display import display
 
-    runs = experiments.get(name).run()
+    runs = experiments.get(name).load()
     display(runs.table())
     return plots.paired_differences(runs, baseline, name=f"{name}_differences", **arguments)
 

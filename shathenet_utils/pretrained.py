@@ -3,7 +3,7 @@ PyPI.
 
 A pretrained network that stays frozen turns pictures into features once; what is trained on them is a linear layer.
 Features are kept on disk as 8-bit numbers (n, 1, 2, features): the picture's, and those of its mirror image. To
-flip such a "picture" left to right is to flip the picture, so recipes and test views work on features unchanged.
+flip such a "picture" left to right is to flip the picture, so a recipe's flip and the flipped test view work on them.
 """
 
 import collections
@@ -13,7 +13,6 @@ import hashlib
 import importlib.util
 import os
 import pickle
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ CHUNK = 5000
 """Pictures whose features are computed and stored at a time; what a stop can lose."""
 
 
-class PretrainedError(RuntimeError):
+class PretrainedError(datasets.DatasetError):
     """Pretrained weights are missing or altered; one sentence says which, where, and what to do."""
 
 
@@ -50,7 +49,7 @@ def inception_v3(size: int = 75, classes: int = 10) -> keras.Model:
     except Exception as error:  # what get_file raises depends on the network
         raise PretrainedError(
             f"Inception-v3's ImageNet weights are neither in {path.parent} nor to be fetched "
-            f"({str(error).splitlines()[0]}): run this once with a network."
+            f"({str(error).partition(chr(10))[0] or type(error).__name__}): run this once with a network."
         ) from None
     model = models.inception_v3(size, classes, inference=True)
     model.get_layer("inception").load_weights(path)
@@ -121,7 +120,7 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
             for key in keys:
                 count = int.from_bytes(file.read(8), "little")
                 numbers[key] = np.frombuffer(file.read(count * dtypes[key].itemsize), dtypes[key], count)
-    except (pickle.UnpicklingError, ValueError, KeyError, TypeError, AttributeError, EOFError, MemoryError) as error:
+    except Exception as error:  # what bytes that are no pickle make a pickle's reader raise is anybody's guess
         raise PretrainedError(f"{path} is no PyTorch file of arrays ({error}).") from None
     arrays = {}
     for name, (storage, offset, shape, strides) in tensors.items():
@@ -218,11 +217,13 @@ def features(data: datasets.Dataset, name: str, folder: Path | None = None) -> d
     every = {key: images[row] for part, images in parts.items() for row, key in enumerate(keys[part])}
     rows, codes = _computed(folder / f"{name}_{LITE0_SHA256[:8]}", every, name)
     taken = {f"{part}_images": codes[[rows[key] for key in found]] for part, found in keys.items()}
-    identity = f"{data.fingerprint} {LITE0_SHA256} {name}"
+    identity = hashlib.sha256(f"{data.fingerprint} {LITE0_SHA256} {name}".encode())
+    for found in taken.values():  # computed on another machine, a code may round the other way
+        identity.update(found)
     return dataclasses.replace(
         data,
         **taken,
-        fingerprint=hashlib.sha256(identity.encode()).hexdigest()[:16],
+        fingerprint=identity.hexdigest()[:16],
         provenance=f"{data.provenance}; features of {name}, trained on ImageNet",
     )
 
@@ -242,8 +243,10 @@ def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[d
         count += len(keys)
 
     for path in sorted(place.glob("*.npz")):
-        damaged = contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
-        with damaged, np.load(path, allow_pickle=False) as kept:  # a damaged file's pictures are computed again
+        with (
+            contextlib.suppress(*records.DAMAGED),
+            np.load(path, allow_pickle=False) as kept,
+        ):  # a damaged file's pictures are computed again
             take([key.tobytes() for key in kept["keys"]], kept["codes"])
     missing = [key for key in every if key not in rows]
     if missing:
@@ -273,8 +276,11 @@ def extractor(model: keras.Model, batch: int = 250):
     def compute(images, tell=lambda count: None):
         found = []
         for start in range(0, len(images), batch):
-            found.append(both_views(tf.constant(images[start : start + batch])).numpy())
-            tell(len(found[-1]))
+            part = images[start : start + batch]
+            padded = np.zeros((batch, *images.shape[1:]), np.uint8)  # always the same sums, whatever was missing
+            padded[: len(part)] = part
+            found.append(both_views(tf.constant(padded)).numpy()[: len(part)])
+            tell(len(part))
         return np.concatenate(found)
 
     return compute

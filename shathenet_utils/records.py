@@ -13,6 +13,7 @@ import re
 import tempfile
 import time
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,20 @@ KEYS = (
     "test_accuracy_flip", "test_accuracy_tta", "test_predictions", "weights", "seconds", "precision", "threads",
     "machine", "versions", "date",
 )  # fmt: skip
+
+
+DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy and zipfile may raise for an .npz whose bytes are no longer what was written."""
 
 
 class RecordError(RuntimeError):
@@ -91,7 +106,7 @@ def locked(path: Path, wait: bool = True, on_wait=None):
                 break
         except FileNotFoundError:
             pass
-        except OSError:
+        except BlockingIOError:
             if not wait:
                 os.close(handle)
                 raise Busy(f"Another process is at {path.stem}.") from None
@@ -99,6 +114,11 @@ def locked(path: Path, wait: bool = True, on_wait=None):
                 on_wait()
             waited = True
             time.sleep(0.2)
+        except OSError as error:  # a file system without locks: nothing to wait for
+            os.close(handle)
+            raise RecordError(
+                f"{path} can't be locked ({error.strerror or error}): train in a folder that can."
+            ) from None
         os.close(handle)
     try:
         yield waited
@@ -220,7 +240,7 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name.replace("|", "/"): archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile):
+    except DAMAGED:
         raise RecordError(f"{path} does not hold plain arrays of numbers: restore it with `git checkout`.") from None
 
 

@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 import time
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -385,7 +384,7 @@ def load_checkpoint(path: Path, identity: str, variables: list, model) -> tuple[
             arrays = [archive[f"variable{i}"] for i in range(len(variables))]
             epochs = range(sum(name.startswith("epoch") for name in archive.files) // len(model.weights))
             kept = [{weight.path: archive[f"epoch{e}_{i}"] for i, weight in enumerate(model.weights)} for e in epochs]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except records.DAMAGED:
         return None
     if any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, variables, strict=True)):
         return None

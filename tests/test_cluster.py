@@ -4,6 +4,7 @@ The slow tests start a cluster of two nodes on this machine, behind a token that
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import importlib.util
 import json
@@ -25,7 +26,7 @@ import psutil
 import pytest
 from helpers import a_record, tiny_dataset
 
-from shathenet_utils import ROOT, __main__, cluster, experiments, records
+from shathenet_utils import ROOT, __main__, cluster, datasets, experiments, records
 from shathenet_utils.experiments import Experiment, Variant
 from shathenet_utils.recipes import Recipe
 
@@ -231,6 +232,19 @@ def test_what_comes_back_is_stored_where_local_training_would(experiment, tmp_pa
     assert record["weights"]["final"]["path"] == "data/weights/made_up/plain/seed0.npz"
     assert (tmp_path / "data/weights/made_up/plain/seed0.npz").read_bytes() == b"weights"
     assert not run.checkpoint.exists()
+
+
+def test_a_run_on_few_pictures_comes_back(experiment, monkeypatch):
+    few = dataclasses.replace(experiment.variants[0], name="few", images_a_class=4)
+    grown = dataclasses.replace(experiment, variants=(*experiment.variants, few))
+    monkeypatch.setitem(experiments.EXPERIMENTS, "made_up", grown)
+    data = tiny_dataset(name="cifar10")
+    record, weights = came_back(grown, data, variant="few", config_hash=few.config_hash())
+    run = a_run(grown, "few")
+    with pytest.raises(records.RecordError, match="its split differ"):
+        cluster.store(run, data, record, weights)
+    cluster.store(run, data, record | {"split": datasets.few(data, 4, 0).split}, weights)
+    assert run.path.exists()
 
 
 @pytest.mark.parametrize(

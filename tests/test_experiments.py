@@ -1,6 +1,8 @@
 """An experiment's records are what it declares; a reader's runs go beside them and change nothing."""
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import shutil
@@ -499,6 +501,55 @@ def test_a_frozen_networks_features_take_the_place_of_the_pictures(trained, monk
     assert record["macs"] == models.macs(body) + 12_800
     assert (record["data_fingerprint"], record["split"]) == (data.fingerprint, data.split)
     assert record["test_accuracy_flip"] is not None
+
+
+def test_a_taste_or_a_run_on_other_data_never_stands_among_the_evidence(recorded):
+    runs = recorded.run(variants=["plain"], seeds=[0, 7], data=tiny_dataset(seed=1))
+    assert [record["seed"] for record in runs.recorded["plain"]] == [0, 1]
+    assert [record["seed"] for record in runs.own["plain"]] == [7]
+    assert recorded.run(variants=["plain"], seeds=[8], budget="taste").own["plain"][0]["seed"] == 8
+
+
+def test_a_model_in_place_of_its_function_is_one_sentence():
+    with pytest.raises(TypeError, match=r"^own\(\) needs the function that returns a model, not Functional: leave out"):
+        experiments.own(small()(), Recipe(1))
+    with pytest.raises(TypeError, match="not partial: leave out"):
+        experiments.own(functools.partial(small(), 1), Recipe(1))
+
+
+def test_a_run_of_another_length_is_not_there_already(recorded):
+    run = experiments.Run(recorded, recorded.variants[0], 0, "full", "tiny", record=True)
+    assert run.is_there()
+    change(run.path, epochs=2)
+    assert not run.is_there()
+
+
+def test_a_run_that_another_process_finished_meanwhile_is_not_trained_again(experiment, monkeypatch):
+    variant = experiment.variants[0]
+    experiments.train(experiment, variant, 0, record=True)
+    path = experiment.path(variant, 0)
+    content = path.read_bytes()
+    path.unlink()
+
+    def loads(variant):
+        path.write_bytes(content)  # while this process was still loading its data
+        return tiny_dataset()
+
+    monkeypatch.setattr(experiments, "load_data", loads)
+    monkeypatch.setattr(experiments, "_train", lambda *_: pytest.fail("it was trained again"))
+    assert experiments.train(experiment, variant, 0, record=True) == json.loads(content)
+
+
+def test_a_checkpoint_of_other_versions_is_not_gone_on_from(experiment, monkeypatch):
+    from shathenet_utils import training
+
+    asked = []
+    monkeypatch.setattr(training, "fit", lambda *_, identity, **__: asked.append(identity) or pytest.exit)
+    for version in ("2.21.0", "9.9.9"):
+        monkeypatch.setattr(experiments.metadata, "version", lambda name, version=version: version)
+        with contextlib.suppress(AttributeError):
+            experiments.train(experiment, experiment.variants[0], 0)
+    assert asked[0] != asked[1] and '"inter_op": 1' in asked[0]
 
 
 def test_a_damaged_run_of_ones_own_is_trained_again(trained, tmp_path):

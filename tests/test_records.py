@@ -375,6 +375,18 @@ def test_the_table_shows_ours_and_below_it_the_readers_own():
     assert list(made_up_runs(own).table(own_only=True).index) == ["plain (yours)"]
 
 
+def test_a_file_system_without_locks_is_one_sentence_not_a_wait(tmp_path, monkeypatch):
+    import fcntl
+
+    def refuses(handle, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refuses)
+    said = r"run\.lock can't be locked \(No locks available\)"
+    with pytest.raises(records.RecordError, match=said), records.locked(tmp_path / "run.lock"):
+        pass
+
+
 def test_published_numbers_name_their_source():
     for name, entry in records.published().items():
         assert entry.keys() == {"value", "what", "network", "parameters", "source", "address"}, name
