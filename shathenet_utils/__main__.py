@@ -185,7 +185,9 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
     bench = commands.add_parser("bench", help="time whole epochs: ours, Keras's way, a directory flow, PyTorch")
     bench.add_argument(
-        "name", nargs="?", help="a network, machine, waterfall, growth, or an experiment, whose variants are timed"
+        "name",
+        nargs="?",
+        help="a network; machine, waterfall, profile, growth, vectors or features; or an experiment: its variants",
     )
     bench.add_argument("--rounds", type=_at_least_one, default=5, help="epochs of each, in turn (default: 5)")
     bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, ours and PyTorch's")

@@ -241,9 +241,9 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     layers with a known input (functional, or sequential with an Input).
     """
     if isinstance(model, str):
-        if model not in VERSIONS:
-            raise ValueError(f"There is no model named {model!r}; this book has {', '.join(VERSIONS)}.")
-        model = VERSIONS[model]
+        if model not in MODELS:
+            raise ValueError(f"There is no model named {model!r}; this book has {', '.join(MODELS)}.")
+        model = MODELS[model]
     built = model(**(arguments or {}))
     if not isinstance(built, keras.Model):
         raise TypeError(f"{model.__name__}() must return a keras.Model, not {type(built).__name__}.")
@@ -254,7 +254,7 @@ def build(model, arguments: dict | None = None) -> keras.Model:
     return built
 
 
-VERSIONS = {
+MODELS = {
     function.__name__: function for function in (v1_0, v1_1, v1_2, thin_resnet, airbench, inception_v3, linear_head)
 }
 

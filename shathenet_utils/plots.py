@@ -452,7 +452,7 @@ def ledger(ours: dict[str, tuple], published: Iterable[dict], *, name: str) -> D
     ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test accuracy")
     ax.set(xlim=(4e3, 6e7), ylim=(0.5, 0.022))
     for label, (x, y, low, high) in ours.items():
-        error = [[1 - y - (1 - high)], [1 - low - (1 - y)]]
+        error = [[high - y], [y - low]]  # of 1 - y
         ax.errorbar(x, 1 - y, error, fmt="o", color=PALETTE[0], markersize=8, capsize=4, zorder=3)
         labels.append((label, x, 1 - y, {"fontsize": 10, "color": PALETTE[0]}))
         words.append(f"ours, {label}, {y:.1%} with {x:,}")
