@@ -99,11 +99,11 @@ def _table(arguments) -> None:
     written = experiments.with_table(written, seconds, bench.README_MARKS)
     print(f"{versions}\n\n{seconds}")
     if written != text:
-        with records.written_whole(readme) as temporary:
+        with records.writing_to(readme), records.written_whole(readme) as temporary:
             temporary.write_text(written, encoding="utf-8")
         print(f"{readme} now holds these tables.")
     picture = ROOT / "figures" / "ledger.png"
-    with records.written_whole(picture) as temporary:
+    with records.writing_to(picture), records.written_whole(picture) as temporary:
         temporary.write_bytes(experiments.ledger_figure().png())
     print(f"{picture} shows the ledger.")
 
@@ -124,7 +124,7 @@ def _at_least_one(text: str) -> int:
 def _bench(arguments) -> None:
     from shathenet_utils import bench
 
-    options = {"record": arguments.record}
+    options = {"record": arguments.record, "again": arguments.again}
     try:
         if arguments.name in experiments.EXPERIMENTS:
             experiment = experiments.get(arguments.name)
@@ -132,12 +132,14 @@ def _bench(arguments) -> None:
                 results = [bench.whole_run(experiment, experiment.variant(arguments.run), **options)]
             else:
                 results = [bench.variants(experiment, arguments.rounds, **options)]
+        elif arguments.name == "scaling":
+            results = [_scaling(arguments.cluster or "auto", **options)]
         else:
             names = [arguments.name] if arguments.name else [*bench.SETS, *bench.NETWORKS]
             if not set(names) <= {*bench.SETS, *bench.NETWORKS}:
-                known = ", ".join([*bench.NETWORKS, *bench.SETS, *experiments.EXPERIMENTS])
+                known = ", ".join([*bench.NETWORKS, *bench.SETS, "scaling", *experiments.EXPERIMENTS])
                 raise ValueError(f"There is no measurement {arguments.name!r}; there are {known}.")
-            options |= {"rounds": arguments.rounds, "again": arguments.again}
+            options |= {"rounds": arguments.rounds}
             results = [bench.measured(name, **options) for name in names if name in bench.SETS]
             results += bench.networks([name for name in names if name in bench.NETWORKS], **options)
     except bench.BenchError as error:
@@ -145,11 +147,20 @@ def _bench(arguments) -> None:
     print(bench.table(results).to_string())
 
 
+def _scaling(address: str, **options) -> dict:
+    from shathenet_utils import cluster
+
+    try:
+        return cluster.scaling(address, **options)
+    except cluster.ClusterError as error:
+        sys.exit(f"error: {error}")
+
+
 def _facts(arguments) -> None:
     from shathenet_utils import facts
 
     counted = facts.cifar10_facts()
-    with records.written_whole(facts.PATH) as temporary:
+    with records.writing_to(facts.PATH), records.written_whole(facts.PATH) as temporary:
         temporary.write_text(records.to_json(counted), encoding="utf-8")
     print(f"{facts.PATH} written.")
 
@@ -187,8 +198,10 @@ def main(arguments: list[str] | None = None) -> None:
     bench.add_argument(
         "name",
         nargs="?",
-        help="a network; machine, waterfall, profile, growth, vectors or features; or an experiment: its variants",
+        help="a network; machine, waterfall, profile, growth, vectors or features; scaling, of a cluster; or an "
+        "experiment: its variants",
     )
+    bench.add_argument("--cluster", metavar="ADDRESS", help="of scaling: a Ray cluster (default: auto)")
     bench.add_argument("--rounds", type=_at_least_one, default=5, help="epochs of each, in turn (default: 5)")
     bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, ours and PyTorch's")
     bench.add_argument("--again", action="store_true", help="measure again what is measured already")

@@ -119,7 +119,8 @@ def path_of(name: str, record: bool = True) -> Path:
     return folder / "bench" / f"{name}.json"
 
 
-def _save(name: str, question: str, found: dict, rounds: int, record: bool, **more) -> dict:
+def save(name: str, question: str, found: dict, rounds: int, record: bool, **more) -> dict:
+    """Write a result with what it was measured on; returns it. found: as `alternate` returns it."""
     from shathenet_utils import blocks
 
     packages = ("tensorflow", "keras", "numpy") + (("torch",) if importlib.util.find_spec("torch") else ())
@@ -187,7 +188,7 @@ def networks(
         found = alternate(_installed(chosen), data, rounds)
         recipe = NETWORKS[name].recipe
         more = {"network": name, "precision": recipe.precision, "batch_size": recipe.batch_size}
-        results.append(_save(slug(name), f"How long is an epoch of {name}?", found, rounds, record, **more))
+        results.append(save(slug(name), f"How long is an epoch of {name}?", found, rounds, record, **more))
     return results
 
 
@@ -248,38 +249,47 @@ def measured(name: str, data=None, rounds: int = ROUNDS, record: bool = False, a
     question, chosen, pictures = _set(name)
     data = data or _cifar10()
     few = {"train_images": data.train_images[:pictures], "train_labels": data.train_labels[:pictures]}
-    return _save(name, question, alternate(chosen, dataclasses.replace(data, **few), rounds), rounds, record)
+    return save(name, question, alternate(chosen, dataclasses.replace(data, **few), rounds), rounds, record)
 
 
 def _cifar10():
     return experiments.load_data(experiments.Variant("bench", "v1_0", Recipe(1)))
 
 
-def variants(experiment: experiments.Experiment, rounds: int = ROUNDS, record: bool = False) -> dict:
+def variants(
+    experiment: experiments.Experiment, rounds: int = ROUNDS, record: bool = False, again: bool = False
+) -> dict:
     """An epoch of each of an experiment's variants, in turn; they must train on the same pictures."""
     from shathenet_utils import contenders
 
-    if len({(variant.dataset, variant.validation) for variant in experiment.variants}) > 1:
+    name = f"experiment_{experiment.name}"
+    if path_of(name, record).exists() and not again:
+        return load(name, record)
+    if len({(v.dataset, v.validation, v.images_a_class, v.frozen) for v in experiment.variants}) > 1:
         raise BenchError(f"The variants of {experiment.name} train on different pictures: no epochs to compare.")
-    data = experiments.load_data(experiment.variants[0])
+    _, data = experiments.shown(experiment.variants[0], experiment.seeds[0])
     chosen = {v.name: (contenders.ours, Network(v.model, v.model_arguments, v.recipe)) for v in experiment.variants}
-    found = alternate(chosen, data, rounds)
-    return _save(f"experiment_{experiment.name}", experiment.question, found, rounds, record)
+    return save(name, experiment.question, alternate(chosen, data, rounds), rounds, record)
 
 
-def whole_run(experiment: experiments.Experiment, variant: experiments.Variant, record: bool = False) -> dict:
+def whole_run(
+    experiment: experiments.Experiment, variant: experiments.Variant, record: bool = False, again: bool = False
+) -> dict:
     """A whole run of a variant, ours and the same recipe in PyTorch, epoch by epoch in turn, with its test accuracy."""
     from shathenet_utils import contenders
 
+    name = f"run_{experiment.name}_{variant.name}"
+    if path_of(name, record).exists() and not again:
+        return load(name, record)
     if not importlib.util.find_spec("torch"):
         raise BenchError("PyTorch is not here: install it with `.venv/bin/pip install -r requirements-bench.txt`.")
     network = Network(variant.model, variant.model_arguments, variant.recipe)
     chosen = {"ours": (contenders.ours, network), "PyTorch": (contenders.pytorch, network)}
-    found = alternate(chosen, experiments.load_data(variant), variant.recipe.epochs, warm=0)
+    _, data = experiments.shown(variant, experiment.seeds[0])
+    found = alternate(chosen, data, variant.recipe.epochs, warm=0)
     question = f"How long is a whole run of {experiment.name} {variant.name}?"
-    name = f"run_{experiment.name}_{variant.name}"
     more = {"experiment": experiment.name, "variant": variant.name}
-    return _save(name, question, found, variant.recipe.epochs, record, **more)
+    return save(name, question, found, variant.recipe.epochs, record, **more)
 
 
 README_MARKS = ("<!-- seconds: written by python -m shathenet_utils table -->", "<!-- end of seconds -->")
@@ -318,6 +328,13 @@ def readme_table() -> str:
             f"to {accuracy['ours']:.1f} % of the test set; the same recipe in PyTorch {seconds['PyTorch']:.0f} s "
             f"to {accuracy['PyTorch']:.1f} %. One seed; seconds of one machine say nothing of another's."
         )
+    if path_of("scaling").exists():
+        result = load("scaling")
+        one, two = (np.mean(found["seconds"]) for found in result["contenders"].values())
+        lines.append(
+            f"\nOn a cluster: two one-core workers take {two / one:.2f} of one's time for {result['runs']} runs, their "
+            f"start aside, on {_place(result)}."
+        )
     return "\n".join(lines)
 
 
@@ -336,6 +353,6 @@ def table(results: list[dict]):
                 "seconds an epoch, mean": f"{np.mean(seconds):.1f}",
                 "best": f"{min(seconds):.1f}",
                 "times the first": f"{np.mean(seconds) / np.mean(first):.2f}",
-                "memory, GiB": found["memory_gib"],
+                "memory, GiB": found.get("memory_gib", "–"),
             })  # fmt: skip
     return pandas.DataFrame(rows).set_index(["measured", "contender"])

@@ -30,8 +30,8 @@ class Variant:
     model_arguments: what it is called with, only what differs from its defaults. validation: how many
     training images are set apart. images_a_class: train on so many of each class, drawn by the run's seed; 0: on all.
     frozen: a pretrained network and its input size, "efficientnet_lite0@160", whose features the model is given in
-    place of the pictures. pilot: a trial run, shown without interval, deciding nothing. seeds: where they are fewer
-    than the experiment's.
+    place of the pictures, with those of their mirror images. pilot: a trial run, shown without interval, deciding
+    nothing. seeds: where they are fewer than the experiment's.
     """
 
     name: str
@@ -44,6 +44,10 @@ class Variant:
     frozen: str = ""
     pilot: bool = False
     seeds: tuple[int, ...] = ()
+
+    def __post_init__(self):
+        if self.frozen and dataclasses.replace(self.recipe, flip="none").augments:
+            raise ValueError(f"{self.name}: features of pictures can be flipped, and not augmented otherwise.")
 
     @property
     def model_name(self) -> str:
@@ -163,7 +167,8 @@ class Experiment:
                     beside = seed in there or (declared and budget != "full") or others
                     place = own.setdefault(variant.name, []) if beside else recorded[variant.name]
                     place.append(found)
-        return records.Runs(self.name, {name: found for name, found in recorded.items() if found}, own)
+        pilots = tuple(variant.name for variant in chosen if variant.pilot)
+        return records.Runs(self.name, {name: found for name, found in recorded.items() if found}, own, pilots)
 
     def load(self, variants: Sequence[str] | None = None) -> records.Runs:
         """As `run`, and nothing is trained. Raises RecordError where a record is missing too."""
@@ -421,6 +426,22 @@ def built(variant: Variant, seed: int):
         blocks.keras.config.set_dtype_policy("float32")
 
 
+def shown(
+    variant: Variant, seed: int, data: datasets.Dataset | None = None
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """The pictures that a run trains on, and what its model is shown of them: themselves, or a frozen network's
+    features.
+
+    data: what to draw from in place of the variant's dataset. Raises as `datasets` and `pretrained` do.
+    """
+    pictures = datasets.few(data or load_data(variant), variant.images_a_class, seed)
+    if not variant.frozen:
+        return pictures, pictures
+    from shathenet_utils import pretrained
+
+    return pictures, pretrained.features(pictures, variant.frozen)
+
+
 def counts(variant: Variant, model) -> dict:
     """What a record holds of an architecture: digest, parameters and MACs, a frozen network's among the latter two."""
     from shathenet_utils import models, pretrained
@@ -439,12 +460,7 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
     variant, recipe = run.variant, run.recipe
     model = built(variant, run.seed)
     counted = counts(variant, model)  # before training: a model that can't be counted is told so at once
-    data = datasets.few(data, variant.images_a_class, run.seed)
-    pictures_fingerprint = data.fingerprint
-    if variant.frozen:
-        from shathenet_utils import pretrained
-
-        data = pretrained.features(data, variant.frozen)
+    pictures, data = shown(variant, run.seed, data)
     keeps_snapshots = not seconds and run.keeps(run.experiment.keep_snapshots)
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
     identity |= {"split": data.split, "epochs": recipe.epochs, "seed": run.seed, "snapshots": keeps_snapshots}
@@ -474,7 +490,7 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
         "budget": run.budget,
         "status": "finished" if tested else "diverged",
         "dataset": data.name,
-        "data_fingerprint": pictures_fingerprint,
+        "data_fingerprint": pictures.fingerprint,
         "split": data.split,
         "config": variant.config() | {"recipe": recipe.config()},
         "config_hash": variant.config_hash(),
@@ -646,8 +662,9 @@ LEDGER = {**{version: (name, None) for version, name in VERSIONS.items()}, "64/1
 
 
 def ledger() -> dict[str, dict]:
-    """The book's networks, a row each: parameters, macs, epochs, accuracy (an `Interval` over seeds), multi_crop (the
-    same, or None), and the original's published entry, or None. Raises RecordError where a record is missing."""
+    """The book's networks, a row each: parameters, macs, epochs, accuracy (an `Interval` over the seeds that did not
+    diverge), how many did, multi_crop (an interval, or None), and the original's published entry, or None. Raises
+    RecordError where a record is missing."""
     published, rows = records.published(), {}
     for label, (name, variant) in LEDGER.items():
         runs = get(name).load([variant] if variant else None)
@@ -656,6 +673,7 @@ def ledger() -> dict[str, dict]:
         rows[label] = {
             **{key: first[key] for key in ("parameters", "macs", "epochs")},
             "accuracy": runs.interval(variant),
+            "diverged": len(runs.diverged(variant)),
             "multi_crop": runs.interval(variant, "test_accuracy_tta") if first["test_accuracy_tta"] else None,
             "original": published.get("original_" + name),
         }
@@ -693,12 +711,13 @@ def readme_table() -> str:
     ]
     for label, row in ledger().items():
         accuracy, original = row["accuracy"], row["original"]
+        lost = f", {row['diverged']} more diverged" * (row["diverged"] > 0)
         there = "no number" if original and not original["value"] else "–"
         if original and original["value"]:
             there = f"{100 * original['value']:.0f} % at {original['parameters']}"
         lines.append(
             f"| {label} | {row['parameters']:,} | {row['macs'] / 1e6:.1f}M | {row['epochs']} "
-            f"| {records.told(accuracy)}, {accuracy.n} seeds | {there} |"
+            f"| {records.told(accuracy)}, {accuracy.n} seeds{lost} | {there} |"
         )
     return "\n".join(lines)
 

@@ -133,7 +133,7 @@ def _guesses() -> dict:
 
 def keep_guess(key: str, value: float | list[str]) -> None:
     """Write a guess down, beside the earlier ones, in the git-ignored `data/guesses.json`."""
-    with records.written_whole(_guesses_path()) as path:
+    with records.writing_to(_guesses_path()), records.written_whole(_guesses_path()) as path:
         path.write_text(json.dumps({**_guesses(), key: value}, indent=1) + "\n", encoding="utf-8")
 
 

@@ -67,7 +67,7 @@ class Recipe:
     label_smoothing: the share of a label that is spread over all classes, from 0, below 1.
     averaging: of weights. "ema": a moving average is what is evaluated and kept. "lookahead": every five steps the
         weights go back to their slowly moving average, which is kept at the end (Jordan, 2024, airbench).
-    bias_rate: how many times faster batch normalisation's shifts learn; of sgd and muon.
+    bias_rate: how many times faster a normalisation's shifts learn; of sgd and muon.
     rest_rate: of muon: the learning rate of what is no kernel, in times that of kernels.
     flip: left to right: "random", half of the pictures, or "alternating", half in the first epoch, and all change sides
         from epoch to epoch.

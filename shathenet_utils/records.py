@@ -248,13 +248,14 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
 class Runs:
     """The records of one experiment, by variant, in the order of its declaration and of its seeds.
 
-    recorded: the book's evidence. own: the reader's runs, drawn beside it. A run that diverged has no accuracy: numbers
-    and figures leave it out, and name it.
+    recorded: the book's evidence. own: the reader's runs, drawn beside it. pilots: the variants that decide nothing. A
+    run that diverged has no accuracy: numbers and figures leave it out, and name it.
     """
 
     experiment: str
     recorded: dict[str, list[dict]]
     own: dict[str, list[dict]]
+    pilots: tuple[str, ...] = ()
 
     def finished(self, variant: str) -> list[dict]:
         """The records of a variant's runs that did not diverge."""
@@ -278,9 +279,16 @@ class Runs:
         return stats.interval(self.values(variant, key))
 
     def best(self, by: str = "validation_accuracy") -> str:
-        """The variant with the highest mean; choose on validation, never on the test set."""
-        values = {variant: self.values(variant, by) for variant in self.recorded}
-        return max(values, key=lambda variant: values[variant].mean() if len(values[variant]) else -np.inf)
+        """The variant with the highest mean, no pilot; choose on validation, never on the test set.
+
+        One of whose seeds some diverged is taken only where all variants are like that.
+        """
+        values = {name: self.values(name, by) for name in self.recorded if name not in self.pilots}
+
+        def rank(variant):
+            return not self.diverged(variant), values[variant].mean() if len(values[variant]) else -np.inf
+
+        return max(values, key=rank)
 
     def paired(self, variant: str, baseline: str, key: str = "test_accuracy") -> tuple[np.ndarray, np.ndarray]:
         """The numbers of both variants for each seed that finished in both, float64 (seeds,) each, in the seeds' order.

@@ -122,11 +122,31 @@ def _kind(name: str, parameter) -> str:
     return "kernel" if parameter.ndim > 1 else "other"
 
 
+def _unknown(recipe: Recipe) -> str:
+    """What of a recipe the trainer lacks, in words; "" where it has it all."""
+    if recipe.optimizer not in ("sgd", "adam"):
+        return recipe.optimizer
+    if recipe.optimizer == "sgd" and recipe.momentum and not recipe.nesterov:
+        return "sgd's plain momentum"
+    if recipe.weight_decay and recipe.decay != "coupled":
+        return "decoupled weight decay"
+    if recipe.loss != "cross_entropy":
+        return f"the loss {recipe.loss}"
+    if recipe.averaging == "ema":
+        return "a moving average of weights"
+    return "mixup" if recipe.mixup else ""
+
+
 class Trainer:
     """Trains a twin as a recipe says: Adam or Nesterov SGD, label smoothing, lookahead, with the book's own pictures
-    and learning rates; one epoch a call."""
+    and learning rates; one epoch a call.
+
+    Raises NotImplementedError for a recipe that asks for more.
+    """
 
     def __init__(self, model, data, recipe: Recipe, seed: int):
+        if unknown := _unknown(recipe):
+            raise NotImplementedError(f"The PyTorch twin does not train with {unknown}.")
         self.network, self.recipe, self.seed = Twin(model).train(), recipe, seed
         self.images, self.labels = data.train_images, data.train_labels.astype(np.int64)
         self.steps = recipe.epochs * -(-len(self.labels) // recipe.batch_size)
@@ -143,10 +163,8 @@ class Trainer:
             self.optimizer = torch.optim.SGD(
                 groups, 0.1, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
             )
-        elif recipe.optimizer == "adam":
-            self.optimizer = torch.optim.Adam(groups, 0.1, eps=1e-7, fused=True)
         else:
-            raise NotImplementedError(f"The PyTorch twin trains with sgd or adam, not {recipe.optimizer}.")
+            self.optimizer = torch.optim.Adam(groups, 0.1, eps=1e-7, fused=True)
         self.averages = [p.detach().clone() for p in self.network.parameters()]
 
     def epoch(self, pictures: augment.Epoch, number: int) -> float:

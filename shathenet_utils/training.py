@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from shathenet_utils import augment, progress, records
-from shathenet_utils.blocks import Whitening, fast_form, keras, layers, ops, tf
+from shathenet_utils.blocks import Whitening, fast_form, keras, ops, tf
 from shathenet_utils.datasets import Dataset
 from shathenet_utils.recipes import Recipe
 
@@ -290,9 +290,9 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
     optimizer.build(variables)
     losses_of = _losses(recipe, model.output_shape[-1])
     faster = {
-        layer.beta.path: recipe.bias_rate
-        for layer in model.layers
-        if isinstance(layer, layers.BatchNormalization) and layer.center and recipe.bias_rate != 1
+        variable.path: recipe.bias_rate
+        for variable in variables
+        if variable.path.endswith("/beta") and recipe.bias_rate != 1
     }
     coupled = recipe.weight_decay if recipe.decay == "coupled" else 0
 

@@ -151,6 +151,16 @@ def test_the_variants_of_an_experiment_are_timed(data, monkeypatch, tmp_path, ca
         bench.variants(mixed)
 
 
+def test_the_variants_are_timed_on_the_pictures_that_they_train_on(data, monkeypatch, tmp_path):
+    fake(data, monkeypatch, tmp_path)
+    seen = []
+    monkeypatch.setattr(bench, "alternate", lambda chosen, data, rounds, warm=1: seen.append(len(data.train_labels)))
+    few = experiments.Experiment("few", "?", (experiments.Variant("two", "v1_0", Recipe(1), images_a_class=2),))
+    for again in (False, False, True):
+        bench.variants(few, again=again)
+    assert seen == [20, 20]
+
+
 def test_a_whole_run_stands_in_the_readme_beside_pytorchs(data, monkeypatch, tmp_path):
     fake(data, monkeypatch, tmp_path)
     monkeypatch.setattr(contenders, "pytorch", counts)
@@ -191,10 +201,10 @@ def test_a_recorded_measurement_is_whole(path):
     result = bench.load(path.stem)
     assert result["name"] == path.stem
     assert result["threads"]["inter_op"] == 1
-    assert result["rounds"] >= 5
+    assert result["rounds"] >= (1 if path.stem == "scaling" else 5)
     for name, found in result["contenders"].items():
         assert len(found["seconds"]) == result["rounds"]
-        if name not in ("Keras's way", "directory flow", "PyTorch"):
+        if name not in ("Keras's way", "directory flow", "PyTorch") and path.stem != "scaling":
             assert 0 < found["memory_gib"] < 3, "no run of ours may take 3 GB"
 
 
@@ -246,6 +256,25 @@ def test_a_layer_that_the_twin_does_not_know_is_named():
     twin = torch_twin.Trainer(model, tiny_dataset(), Recipe(1), 0)
     with pytest.raises(NotImplementedError, match="does not know apart, a SeparableConv2D"):
         twin.predict(tiny_dataset().test_images)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"optimizer": "lion"}, "lion"),
+        ({"optimizer": "sgd", "momentum": 0.9}, "plain momentum"),
+        ({"weight_decay": 0.1}, "decoupled weight decay"),
+        ({"loss": "mse"}, "the loss mse"),
+        ({"averaging": "ema"}, "a moving average"),
+        ({"mixup": 0.2}, "mixup"),
+    ],
+)
+def test_a_recipe_that_the_twin_can_not_follow_is_refused(change, said):
+    from shathenet_utils import torch_twin
+
+    with pytest.raises(NotImplementedError, match=f"does not train with .*{said}"):
+        torch_twin.Trainer(small("v1_0"), tiny_dataset(), Recipe(1, **change), 0)
 
 
 def test_a_linear_head_is_timed(data):

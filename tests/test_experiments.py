@@ -487,6 +487,11 @@ def test_few_pictures_of_each_class_are_drawn_by_the_runs_seed(trained):
     assert trained == [0, 1]  # found again
 
 
+def test_features_are_not_augmented_but_by_flips():
+    with pytest.raises(ValueError, match="arm: features of pictures can be flipped, and not augmented otherwise"):
+        Variant("arm", "linear_head", Recipe(1, translate=2), frozen="efficientnet_lite0@64")
+
+
 def test_a_frozen_networks_features_take_the_place_of_the_pictures(trained, monkeypatch):
     from shathenet_utils import models, pretrained
 

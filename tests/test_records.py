@@ -1,5 +1,6 @@
 """A record is written whole or not at all, read back as it was, and never mistaken for another."""
 
+import dataclasses
 import errno
 import hashlib
 import json
@@ -326,6 +327,15 @@ def test_a_diverged_variant_is_never_the_best():
         record |= {"validation_accuracy": None, "test_accuracy": None, "status": "diverged"}
     assert runs.best() == "better"
     assert runs.table().loc["plain", "test accuracy"] == "–"
+
+
+def test_a_variant_that_diverged_once_or_was_a_pilot_is_not_chosen():
+    runs = made_up_runs()
+    assert dataclasses.replace(runs, pilots=("better",)).best() == "plain"
+    runs.recorded["better"][0] |= {"validation_accuracy": None, "test_accuracy": None, "status": "diverged"}
+    assert runs.best() == "plain"
+    runs.recorded["plain"][1] |= {"validation_accuracy": None, "test_accuracy": None, "status": "diverged"}
+    assert runs.best() == "better"
 
 
 def test_only_seeds_that_both_have_are_paired():
