@@ -154,9 +154,14 @@ def load(name: str, record: bool = True) -> dict:
         ) from None
 
 
-def recorded() -> dict[str, dict]:
-    """The recorded results of those of `NETWORKS` that have one, by name."""
-    return {name: load(slug(name)) for name in NETWORKS if path_of(slug(name)).exists()}
+ELSEWHERE = "-elsewhere"
+"""At the end of a record's name: the same, measured on another machine."""
+
+
+def recorded(suffix: str = "") -> dict[str, dict]:
+    """The recorded results of those of `NETWORKS` that have one, by name; suffix: "" or `ELSEWHERE`."""
+    names = {name: slug(name) + suffix for name in NETWORKS}
+    return {name: load(file) for name, file in names.items() if path_of(file).exists()}
 
 
 def own(name: str) -> dict | None:
@@ -203,7 +208,8 @@ WIDTHS = ((16, 32, 32), (32, 64, 64), (64, 128, 128), (96, 192, 192))
 VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
 SIZES = (96, 128, 160, 192, 224)
 """Of pictures, at which a frozen network's features are timed."""
-SETS = ("machine", "waterfall", "profile", "growth", "vectors", "features")
+PROFILES = {"profile": "64/128/128", "profile_thin": "thin ResNet", "profile_wide": "64/256/256"}
+SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "features")
 
 
 def _set(name: str) -> tuple[str, dict, int]:
@@ -216,9 +222,10 @@ def _set(name: str) -> tuple[str, dict, int]:
     if name == "waterfall":
         stages = {stage: (function, network) for stage, function in contenders.WATERFALL.items()}
         return "What did each step of engineering buy?", stages, 10_000
-    if name == "profile":
+    if name in PROFILES:
+        network = NETWORKS[PROFILES[name]]
         kinds = {kind: (function, network) for kind, function in contenders.PROFILED.items()}
-        return "Where does the time of an epoch go?", _installed(kinds), 10_000
+        return f"Where does the time of an epoch of {PROFILES[name]} go?", _installed(kinds), 10_000
     if name == "features":
         names = [f"efficientnet_lite0@{size}" for size in SIZES]
         timed = {name: (functools.partial(contenders.features, name=name), network) for name in names}
@@ -299,13 +306,19 @@ def _place(result: dict) -> str:
     return f"{result['machine']['cores']} cores of an {result['machine']['processor']}"
 
 
-def readme_table() -> str:
-    """The networks' epochs in a Markdown table: ours in seconds, the others in times as long; and on what machine."""
+def places(results: dict[str, dict]) -> str:
+    """Where results were measured, in words; where that was on several machines, which on which."""
+    at: dict[str, list[str]] = {}
+    for name, result in results.items():
+        at.setdefault(_place(result), []).append(name)
+    return "; ".join(at) if len(at) == 1 else "; ".join(f"{place} ({', '.join(names)})" for place, names in at.items())
+
+
+def _epochs_table(results: dict[str, dict]) -> list[str]:
     lines = [
         "| network | ours, 45,000 pictures | Keras's way | directory flow | PyTorch | ours and PyTorch in |",
         "|---|---|---|---|---|---|",
     ]
-    results = recorded()
     for name, result in results.items():
         mean = {contender: np.mean(found["seconds"]) for contender, found in result["contenders"].items()}
         others = [
@@ -314,9 +327,15 @@ def readme_table() -> str:
         ]
         precision = result["precision"].removeprefix("mixed_")
         lines.append(f"| {name} | {mean['ours']:.1f} s | {' | '.join(others)} | {precision} |")
-    places = ", ".join({_place(result): None for result in results.values()})
     rounds = min((result["rounds"] for result in results.values()), default=0)
-    lines += ["", f"Mean of {rounds} epochs in turn, on {places}."]
+    return [*lines, "", f"Mean of {rounds} epochs in turn, on {places(results)}."]
+
+
+def readme_table() -> str:
+    """The networks' epochs in a Markdown table: ours in seconds, the others in times as long; and on what machine."""
+    lines = _epochs_table(recorded())
+    if elsewhere := recorded(ELSEWHERE):
+        lines += ["", *_epochs_table(elsewhere)]
     for path in sorted((records.RECORDS / "bench").glob("run_*.json")):
         result = load(path.stem)
         seconds, accuracy = (

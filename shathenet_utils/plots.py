@@ -401,6 +401,31 @@ def scatter(
     return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
 
 
+def lines(
+    series: dict[str, dict[float, stats.Interval]], *, x_label: str, y_label: str, name: str, logarithmic: bool = False
+) -> Drawing:
+    """How a fraction of 1 depends on a number: a line a series through means, with their intervals.
+
+    series: label → number → interval. logarithmic: the numbers' axis.
+    """
+    figure, axes = _figure(6.5, 3.8)
+    ax, words = axes[0][0], []
+    for colour, marker, (label, points) in zip(PALETTE, "osD^vPX*", series.items(), strict=False):
+        x, means = list(points), [interval.mean for interval in points.values()]
+        errors = np.array([(i.mean - i.low, i.high - i.mean) if i.n > 1 else (0, 0) for i in points.values()]).T
+        ax.errorbar(x, means, errors, fmt=f"{marker}-", color=colour, markersize=6, capsize=4)
+        ax.annotate(label, (x[-1], means[-1]), (8, 0), textcoords="offset points", va="center", color=colour)
+        told = ", ".join(f"{records.told(interval)} at {number:,.4g}" for number, interval in points.items())
+        words.append(f"{label} {told}")
+    if logarithmic:
+        ax.set_xscale("log")
+        _plain_numbers(ax.xaxis)
+    ax.margins(x=0.3, y=0.12)
+    ax.set(xlabel=x_label, ylabel=y_label)
+    _percent_axis(ax.yaxis)
+    return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
+
+
 _LAYERS = {  # kind of layer → colour and how it is named
     "Conv2D": (PALETTE[0], "convolution"), "MaxPooling2D": (PALETTE[2], "pool"), "Dense": (PALETTE[1], "dense"),
     "Concatenate": (PALETTE[4], "concatenation"), "UpSampling2D": ("0.6", "enlarged picture"),

@@ -188,6 +188,12 @@ def test_an_unknown_name_and_a_missing_measurement_are_one_sentence(monkeypatch,
         __main__.main(["bench", "airbench", "--run", "epochs_12"])
 
 
+def test_places_say_which_was_measured_where_only_if_that_differs():
+    here, there = ({"machine": {"cores": 2, "processor": name}} for name in ("A", "B"))
+    assert bench.places({"x": here, "y": here}) == "2 cores of an A"
+    assert bench.places({"x": here, "y": there, "z": here}) == "2 cores of an A (x, z); 2 cores of an B (y)"
+
+
 def test_the_table_compares_means():
     ours, theirs = {"seconds": [1.0, 3.0], "memory_gib": 1.5}, {"seconds": [5.0, 5.0], "memory_gib": 2.0}
     result = {"name": "x", "contenders": {"ours": ours, "theirs": theirs}}

@@ -50,6 +50,8 @@ def drawings():
     yield plots.scatter(
         points, x_label="seconds", y_label="accuracy", percent=True, logarithmic="x", join=True, name="scatter"
     )
+    series = {"plain": {10: stats.interval([0.5, 0.52]), 100: stats.interval([0.6])}}
+    yield plots.lines(series, x_label="parameters", y_label="accuracy", logarithmic=True, name="lines")
 
 
 each_drawing = pytest.mark.parametrize("drawing", list(drawings()), ids=lambda drawing: drawing.name)
@@ -208,6 +210,16 @@ def test_one_seed_is_a_dot_without_an_interval():
     drawing = plots.paired_differences(runs, "plain", name="x")
     assert drawing.alt == "Difference to plain, paired by seed: better +6.0 points (one seed)."
     assert drawing.png()
+
+
+def test_lines_join_the_means_of_a_series():
+    series = {
+        name: {1: stats.interval([low]), 5: stats.interval([low + 0.1])} for name, low in (("a", 0.2), ("b", 0.7))
+    }
+    drawing = plots.lines(series, x_label="parameters", y_label="accuracy", name="x")
+    assert drawing.alt == "Accuracy against parameters: a 20.0 % at 1, 30.0 % at 5; b 70.0 % at 1, 80.0 % at 5."
+    drawn = [list(line.get_ydata()) for line in drawing.axes[0].lines]
+    assert [0.2, pytest.approx(0.3)] in drawn and [0.7, pytest.approx(0.8)] in drawn
 
 
 def test_paired_differences_are_drawn_in_points():
