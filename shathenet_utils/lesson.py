@@ -228,6 +228,65 @@ def compare_order(key: str, measured: dict[str, float]) -> Shown:
     )  # fmt: skip
 
 
+def convolution_costs(kernel_size: int, channels: int, filters: int, side: int) -> dict[str, tuple[int, int]]:
+    """Three ways to let a pixel see a square of `kernel_size` pixels, odd: way → (parameters, multiply-adds a picture).
+
+    channels, filters: of the map before and after. side: of both maps, in pixels; padding "same", one bias a filter.
+    """
+
+    def cost(*kernels):
+        into = (channels, *[filters] * (len(kernels) - 1))
+        weights = sum(size * many * filters for size, many in zip(kernels, into, strict=True))
+        return weights + filters * len(kernels), weights * side**2
+
+    threes = max(1, (kernel_size - 1) // 2)
+    return {
+        f"one {kernel_size}×{kernel_size}": cost(kernel_size**2),
+        f"1×{kernel_size}, then {kernel_size}×1": cost(kernel_size, kernel_size),
+        f"{threes} of 3×3, one after another": cost(*[9] * threes),
+    }
+
+
+def calculator(kernel_size: int = 5, channels: int = 64, filters: int = 64, side: int = 24) -> Shown:
+    """What a convolution costs, with a slider for each number; where widgets are dead, a table of the first values."""
+    import ipywidgets as widgets
+
+    columns = ("way", "parameters", "million multiply-adds a picture")
+
+    def rows(**values):
+        found = convolution_costs(**values)
+        return [(way, f"{weights:,}", f"{macs / 1e6:,.1f}") for way, (weights, macs) in found.items()]
+
+    def markup(**values):
+        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
+        body = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(**values)
+        )
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+    first = {"kernel_size": kernel_size, "channels": channels, "filters": filters, "side": side}
+    limits = {"kernel_size": (3, 11, 2), "channels": (1, 256, 1), "filters": (1, 256, 1), "side": (2, 64, 1)}
+    sliders = {
+        name: widgets.IntSlider(
+            value=first[name], min=low, max=high, step=step, description=name.replace("_", " "),
+            style={"description_width": "initial"},
+        )
+        for name, (low, high, step) in limits.items()
+    }  # fmt: skip
+    shown = widgets.HTML(markup(**first))
+
+    def redraw(_):
+        shown.value = markup(**{name: slider.value for name, slider in sliders.items()})
+
+    for slider in sliders.values():
+        slider.observe(redraw, "value")
+    told = f"At {kernel_size}×{kernel_size}, {channels} channels in, {filters} filters, a map of {side}×{side}: "
+    words = told + "; ".join(
+        f"{way}: {weights} parameters, {macs} {columns[2]}" for way, weights, macs in rows(**first)
+    )
+    return Shown(f"<p>{html.escape(told)}</p>{markup(**first)}", words + ".", widgets.VBox([*sliders.values(), shown]))
+
+
 def results(name: str, baseline: str, **arguments) -> plots.Drawing:
     """An experiment's table, shown at once, and the figure of its differences from a variant, paired by seed.
 

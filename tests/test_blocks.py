@@ -194,10 +194,10 @@ def test_a_process_that_started_tensorflow_with_other_threads_records_nothing():
     assert said.startswith("TensorFlow was started before shathenet_utils set its threads")
 
 
-def normalised(**arguments):
+def normalised(channels=16, **arguments):
     """A convolution under batch normalisation with weights and statistics of its own."""
     pictures = keras.Input((6, 5, 3))
-    x = layers.Conv2D(16, 3, padding="same")(pictures)
+    x = layers.Conv2D(channels, 3, padding="same")(pictures)
     x = layers.BatchNormalization(
         beta_initializer="normal", gamma_initializer="uniform", moving_mean_initializer="normal", **arguments
     )(x)
@@ -210,9 +210,10 @@ def normalised(**arguments):
     ids=str,
 )
 @pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
-def test_the_fused_batch_norm_is_kerass(arguments, training):
+@pytest.mark.parametrize("channels", [16, 9, 27, 24, 2])
+def test_the_fused_batch_norm_is_kerass(arguments, training, channels):
     keras.utils.set_random_seed(1)
-    plain = normalised(**arguments)
+    plain = normalised(channels, **arguments)
     fused = blocks.fast_form(plain)
     conv, norm = plain.layers[1:3]
     assert [type(layer).__name__ for layer in fused.layers][2] == "FusedBatchNormalization"
@@ -235,21 +236,32 @@ def test_the_fused_batch_norm_is_kerass(arguments, training):
     assert changed == (training and arguments.get("trainable", True))
 
 
-def test_the_fused_batch_norm_takes_bfloat16():
+@pytest.mark.parametrize("shape", [(7, 6, 5, 9), (None, 6, 5, 9), (None, None, 4, 9), (3, 3, 3, 24)], ids=str)
+def test_pixels_that_make_no_whole_groups_are_left_to_keras(shape):
+    assert blocks._pixels_a_vector(shape) == 0
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_batch_that_makes_no_whole_groups_is_normalised_all_the_same(count):
+    plain = normalised(9)
+    pictures = np.random.default_rng(0).normal(size=(count, 6, 5, 3)).astype(np.float32)
+    for training in (True, False):
+        np.testing.assert_array_equal(
+            blocks.fast_form(plain)(pictures, training=training), plain(pictures, training=training)
+        )
+
+
+@pytest.mark.parametrize("channels", [16, 9])
+def test_the_fused_batch_norm_takes_bfloat16(channels):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        plain = normalised()
+        plain = normalised(channels)
     finally:
         keras.config.set_dtype_policy("float32")
     pictures = np.random.default_rng(0).normal(size=(64, 6, 5, 3)).astype(np.float32)
     ours, theirs = blocks.fast_form(plain)(pictures, training=True), plain(pictures, training=True)
     assert ours.dtype == theirs.dtype == tf.bfloat16
     np.testing.assert_allclose(tf.cast(ours, "float32"), tf.cast(theirs, "float32"), atol=0.03)
-
-
-def of_fifteen_channels():
-    pictures = keras.Input((6, 5, 15))
-    return keras.Model(pictures, layers.BatchNormalization()(pictures))
 
 
 def renormalised():
@@ -267,7 +279,7 @@ def over_rows():
     return keras.Model(pictures, layers.BatchNormalization(axis=1)(pictures))
 
 
-@pytest.mark.parametrize("build", [renormalised, of_a_vector, over_rows, of_fifteen_channels])
+@pytest.mark.parametrize("build", [renormalised, of_a_vector, over_rows])
 def test_a_batch_norm_of_another_kind_is_left_as_it_is(build):
     model = build()
     assert blocks.fast_form(model) is model
