@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     bench.add_argument(
         "name",
         nargs="?",
-        help="a network; machine, waterfall, profile, profile_thin, profile_wide, growth, vectors or features; "
+        help="a network; machine, waterfall, profile, profile_thin, profile_wide, growth, vectors, waits or features; "
         "scaling, of a cluster; or an experiment: its variants",
     )
     bench.add_argument("--cluster", metavar="ADDRESS", help="of scaling: a Ray cluster (default: auto)")

@@ -83,8 +83,8 @@ def alternate(
     """Train `rounds` epochs of every contender in turn, after `warm` that are not counted.
 
     contenders: name → (function, network). Returns, a contender, its seconds an epoch (a list), pictures a round, the
-    memory of its process in GiB, and what else its last epoch tells, such as the test accuracy. Raises BenchError where
-    one fails.
+    memory of its process in GiB, and what else its last epoch tells, such as the test accuracy; of what is in
+    `EACH_EPOCH`, a list too. Raises BenchError where one fails.
     """
     context = multiprocessing.get_context("spawn")  # a fresh interpreter: each with its own TensorFlow or PyTorch
     pipes, processes, told = {}, [], {name: [] for name in contenders}
@@ -110,7 +110,14 @@ def alternate(
         for process in processes:
             process.terminate()
             process.join()
-    return {name: found[-1] | {"seconds": [one["seconds"] for one in found[warm:]]} for name, found in told.items()}
+    return {
+        name: found[-1] | {key: [one[key] for one in found[warm:]] for key in EACH_EPOCH if key in found[-1]}
+        for name, found in told.items()
+    }
+
+
+EACH_EPOCH = ("seconds", "until_last_step")
+"""What is kept of every epoch."""
 
 
 def path_of(name: str, record: bool = True) -> Path:
@@ -209,7 +216,7 @@ VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
 SIZES = (96, 128, 160, 192, 224)
 """Of pictures, at which a frozen network's features are timed."""
 PROFILES = {"profile": "64/128/128", "profile_thin": "thin ResNet", "profile_wide": "64/256/256"}
-SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "features")
+SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "waits", "features")
 
 
 def _set(name: str) -> tuple[str, dict, int]:
@@ -231,6 +238,10 @@ def _set(name: str) -> tuple[str, dict, int]:
         timed = {name: (functools.partial(contenders.features, name=name), network) for name in names}
         head = Network("linear_head", {}, experiments.LINEAR_HEAD)
         return "How long do a frozen network's features take?", timed | {"linear head": (contenders.head, head)}, EPOCH
+    if name == "waits":
+        timed = {"ours": contenders.ours, "Keras's way": functools.partial(contenders.kerass_way, last_step=True)}
+        pairs = {f"{net}, {who}": (function, NETWORKS[net]) for net in NETWORKS for who, function in timed.items()}
+        return "How much of an epoch does Keras's way wait?", pairs, 10_000
     if name == "vectors":
         thin = _of_widths(NETWORKS["thin ResNet"], VECTORS)
         return "Do widths that are multiples of sixteen train faster?", thin, 5_000
@@ -347,6 +358,12 @@ def readme_table() -> str:
             f"to {accuracy['ours']:.1f} % of the test set; the same recipe in PyTorch {seconds['PyTorch']:.0f} s "
             f"to {accuracy['PyTorch']:.1f} %. One seed; seconds of one machine say nothing of another's."
         )
+    if path_of("waits").exists():
+        times = ", ".join(f"{took['last step'] / took['ours']:.2f}× ({name})" for name, took in waits().items())
+        lines.append(
+            "\nKeras's way can end an epoch waiting for tf.data's tuning thread, whose pauses double up to a minute. "
+            f"Up to its last step, the fastest of some epochs of 10,000 pictures takes {times}."
+        )
     if path_of("scaling").exists():
         result = load("scaling")
         one, two = (np.mean(found["seconds"]) for found in result["contenders"].values())
@@ -355,6 +372,23 @@ def readme_table() -> str:
             f"start aside, on {_place(result)}."
         )
     return "\n".join(lines)
+
+
+def waits() -> dict[str, dict[str, float]]:
+    """How Keras's way ends its epochs: network → seconds of the fastest epoch of "ours" and, until its "last step", of
+    Keras's way; how many of Keras's "epochs" there were, how many "waited" after it, more than a fifth of a second;
+    and how far at most these ended from the next look ("off") of a thread that pauses for 10 ms, then twice as long
+    each time, a minute at most."""
+    looks = np.minimum(0.01 * 2.0 ** np.arange(16), 60).cumsum()
+    found, rows = load("waits")["contenders"], {}
+    for network in dict.fromkeys(name.rpartition(", ")[0] for name in found):
+        ends, done = (np.array(found[f"{network}, Keras's way"][key]) for key in ("seconds", "until_last_step"))
+        off = np.abs(ends - looks[np.searchsorted(looks, done)])[ends - done > 0.2]
+        rows[network] = {
+            "ours": min(found[f"{network}, ours"]["seconds"]), "last step": done.min(), "epochs": len(ends),
+            "waited": len(off), "off": off.max(initial=0),
+        }  # fmt: skip
+    return rows
 
 
 def table(results: list[dict]):

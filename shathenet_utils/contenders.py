@@ -148,8 +148,11 @@ def _compiled(network):
     return keras, model, training.optimizer_of(plain, 1)
 
 
-def kerass_way(network, data, rounds: int):
-    """Keras as its tutorials write it: `fit` on arrays, augmentation as layers, float32, everything else default."""
+def kerass_way(network, data, rounds: int, *, last_step: bool = False):
+    """Keras as its tutorials write it: `fit` on arrays, augmentation as layers, float32, everything else default.
+
+    last_step: tell too after how many seconds an epoch's last step was done (`until_last_step`).
+    """
     keras, model, optimizer = _compiled(network)
     augmented = keras.Sequential([
         keras.Input(data.train_images.shape[1:]),
@@ -158,10 +161,15 @@ def kerass_way(network, data, rounds: int):
     ])  # fmt: skip
     augmented.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     images, labels = data.train_images.astype(np.float32), data.train_labels
+    done = []
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: done.append(time.perf_counter()))
     for _ in range(rounds):
         begun = time.perf_counter()
-        augmented.fit(images, labels, batch_size=network.recipe.batch_size, verbose=0)
-        yield time.perf_counter() - begun, len(labels), {}
+        augmented.fit(
+            images, labels, batch_size=network.recipe.batch_size, verbose=0, callbacks=[watch] if last_step else []
+        )
+        seconds = time.perf_counter() - begun
+        yield seconds, len(labels), {"until_last_step": round(done[-1] - begun, 3)} if last_step else {}
 
 
 def directory_flow(network, data, rounds: int):

@@ -125,6 +125,34 @@ def parts_of(shown):
     return listed, *buttons.children, told
 
 
+@pytest.mark.parametrize(("kernel_size", "channels", "filters", "side"), [(3, 3, 16, 8), (5, 7, 4, 6), (7, 2, 9, 5)])
+def test_costs_of_convolutions_are_kerass(kernel_size, channels, filters, side):
+    from keras import Input, Model, layers
+
+    from shathenet_utils import models
+
+    def built(*kernels):
+        x = pictures = Input((side, side, channels))
+        for size in kernels:
+            x = layers.Conv2D(filters, size, padding="same")(x)
+        return Model(pictures, x)
+
+    ways = ([kernel_size], [(1, kernel_size), (kernel_size, 1)], [3] * ((kernel_size - 1) // 2))
+    right = [(model.count_params(), models.macs(model)) for model in (built(*kernels) for kernels in ways)]
+    assert list(lesson.convolution_costs(kernel_size, channels, filters, side).values()) == right
+
+
+def test_a_calculator_follows_its_sliders_and_is_a_table_where_they_are_dead():
+    shown = lesson.calculator(kernel_size=5, channels=64, filters=64, side=24)
+    *sliders, table = shown.widget.children
+    kernel_size, channels, filters, side = sliders
+    assert "102,464" in table.value  # 5 · 5 · 64 · 64 + 64
+    kernel_size.value, channels.value, filters.value, side.value = 3, 1, 2, 4
+    assert "<td>20</td>" in table.value  # 3 · 3 · 2 + 2
+    assert "102,464" in markup(shown)
+    assert "one 5×5: 102,464 parameters" in words(shown)
+
+
 def test_an_order_is_moved_kept_and_compared(folder):
     measured = {"pool": 0.8, "stride": 0.7, "blur": 0.9}
     assert words(lesson.compare_order("11.order", measured)) == (
