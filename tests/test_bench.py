@@ -312,7 +312,7 @@ def test_features_are_timed_and_told_for_all_pictures(data):
 
 @pytest.mark.slow
 def test_pytorch_is_measured_beside_ours(data):
-    recipe = Recipe(2, 20, "sgd", 0.01, "mixed_bfloat16", momentum=0.9, flip="random", translate=2)
+    recipe = Recipe(2, 20, "sgd", 0.01, "mixed_bfloat16", momentum=0.9, nesterov=True, flip="random", translate=2)
     network = bench.Network("airbench", {"widths": (8, 8, 8)}, recipe)
     found = bench.alternate({"PyTorch": (contenders.pytorch, network)}, data, rounds=2, warm=0)["PyTorch"]
     assert len(found["seconds"]) == 2
