@@ -10,35 +10,12 @@ import sys
 import time
 import urllib.request
 
-import chromium
 import pytest
 
 from shathenet_utils import ROOT
 
 pytestmark = pytest.mark.browser
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 KERNEL = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright import sync_api
-
-    path = chromium.find()
-    if not path:
-        if os.environ.get("CI"):
-            pytest.fail(chromium.NONE)
-        pytest.skip(chromium.NONE)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

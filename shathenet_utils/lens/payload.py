@@ -1,0 +1,261 @@
+"""A network in words and numbers that `lens.js` computes with: its layers, its weights, some pictures.
+
+A layer is a dict: `name`; `kind`, one that `lens.js` knows, or "unknown", then `type` says what it was; `inputs`, the
+places of those before it in the list; `shape` of its output without the batch, [height, width, channels] or [units];
+its settings; and `weights`, a name → the path of a Keras variable.
+"""
+
+import base64
+from collections.abc import Callable
+
+import numpy as np
+
+from shathenet_utils.blocks import Whitening, keras, layers
+from shathenet_utils.models import PixelScaling
+
+ACTIVATIONS = (
+    "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "softsign",
+    "exponential", "hard_sigmoid", "hard_silu", "mish", "softmax",
+)  # fmt: skip
+"""Those that `lens.js` computes, as Keras names them."""
+
+
+class LensError(ValueError):
+    """A network or a picture that the lens can't show; one sentence says why."""
+
+
+class _Unknown(Exception):
+    """What of a layer `lens.js` doesn't know."""
+
+
+def layers_of(model) -> list[dict]:
+    """The network's layers in the order in which they can be computed, see above.
+
+    model: a functional or Sequential `keras.Model` with one input of pictures, (height, width, channels) all known; its
+    nested models are unfolded. A layer that the lens doesn't know is "unknown", and named. Raises LensError for another
+    model.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        model = keras.Model(model.inputs, model.outputs, name=model.name)
+    if not isinstance(model, keras.Model) or not hasattr(model, "operations"):
+        raise LensError(f"The lens opens functional and Sequential Keras models, not {type(model).__name__}.")
+    shapes = [tuple(one.shape[1:]) for one in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 3 or None in shapes[0]:
+        raise LensError(f"The lens opens networks with one input of pictures of known size, not of {shapes}.")
+    found = [{"name": model.inputs[0].name, "kind": "input", "inputs": [], "shape": list(shapes[0]), "weights": {}}]
+    _unfold(model, {id(model.inputs[0]): 0}, found, "")
+    return found
+
+
+def _unfold(model, places: dict[int, int], found: list[dict], prefix: str) -> None:
+    """Append a functional model's layers to `found`. places: id of a Keras tensor → the place where it is computed."""
+    for node in _nodes(model):
+        layer = node.operation
+        if isinstance(layer, layers.InputLayer):
+            continue
+        name, before = prefix + layer.name, [places[id(tensor)] for tensor in node.input_tensors]
+        if isinstance(layer, keras.Sequential):
+            inside = keras.Model(layer.inputs, layer.outputs)
+        else:
+            inside = layer if isinstance(layer, keras.Model) and hasattr(layer, "operations") else None
+        if inside is not None:
+            within = dict(zip(map(id, inside.inputs), before, strict=True))
+            _unfold(inside, within, found, f"{name}/")
+            outputs = [within[id(tensor)] for tensor in inside.outputs]
+            places.update(zip(map(id, node.output_tensors), outputs, strict=True))
+            continue
+        shape = list(node.output_tensors[0].shape[1:])
+        for step in _steps(layer, node):
+            found.append({"name": name, "inputs": before, "shape": shape, "weights": {}, **step})
+            before = [len(found) - 1]
+        places.update({id(tensor): len(found) - 1 for tensor in node.output_tensors})
+
+
+def _nodes(model) -> list:
+    """The calls that make up a functional model, those that others need first."""
+    made, order = {id(tensor): node for node in _all_nodes(model) for tensor in node.output_tensors}, []
+    seen = set()
+
+    def visit(tensor):
+        node = made.get(id(tensor))
+        if node is None or id(node) in seen:
+            return
+        seen.add(id(node))
+        if id(tensor) not in inputs:
+            for before in node.input_tensors:
+                visit(before)
+        order.append(node)
+
+    inputs = {id(tensor) for tensor in model.inputs}
+    for tensor in model.outputs:
+        visit(tensor)
+    return order
+
+
+def _all_nodes(model):
+    return [node for nodes in model._nodes_by_depth.values() for node in nodes]
+
+
+def _steps(layer, node) -> list[dict]:
+    """What `lens.js` computes for a call of a layer: a step or several."""
+    translate = _TRANSLATIONS.get(type(layer))
+    try:
+        if translate is None:
+            raise _Unknown(type(layer).__name__)
+        if len(node.output_tensors) != 1 or getattr(layer, "data_format", "channels_last") != "channels_last":
+            raise _Unknown(f"{type(layer).__name__} with channels first, or with several outputs")
+        steps = translate(layer)
+    except _Unknown as unknown:
+        return [{"kind": "unknown", "type": str(unknown)}]
+    return steps if isinstance(steps, list) else [steps]
+
+
+def _activation(function: Callable) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    if name not in ACTIVATIONS or getattr(keras.activations, name) is not function:
+        raise _Unknown(f"activation {name}")
+    return name
+
+
+def _weights(layer, **names) -> dict:
+    return {name: weight.path for name, weight in names.items() if weight is not None}
+
+
+def _conv(layer) -> dict:
+    return {
+        "kind": "conv", "strides": list(layer.strides), "padding": layer.padding, "dilation": list(layer.dilation_rate),
+        "groups": layer.groups, "activation": _activation(layer.activation),
+        "weights": _weights(layer, kernel=layer.kernel, bias=layer.bias if layer.use_bias else None),
+    }  # fmt: skip
+
+
+def _depthwise(layer) -> dict:
+    return {
+        "kind": "depthwise", "strides": list(layer.strides), "padding": layer.padding,
+        "dilation": list(layer.dilation_rate), "activation": _activation(layer.activation),
+        "weights": _weights(layer, kernel=layer.kernel, bias=layer.bias if layer.use_bias else None),
+    }  # fmt: skip
+
+
+def _dense(layer) -> dict:
+    weights = _weights(layer, kernel=layer.kernel, bias=layer.bias if layer.use_bias else None)
+    return {"kind": "dense", "activation": _activation(layer.activation), "weights": weights}
+
+
+def _norm(layer) -> dict:
+    if layer.axis not in (-1, len(layer.input.shape) - 1) or layer.renorm:
+        raise _Unknown("BatchNormalization over another axis, or with renorm")
+    weights = _weights(
+        layer, gamma=layer.gamma if layer.scale else None, beta=layer.beta if layer.center else None,
+        mean=layer.moving_mean, variance=layer.moving_variance,
+    )  # fmt: skip
+    return {"kind": "norm", "epsilon": layer.epsilon, "weights": weights}
+
+
+def _scale(factor, offset) -> dict:
+    """factor, offset: a number, or one a channel."""
+    factor, offset = (np.ravel(np.asarray(values, np.float64)).tolist() for values in (factor, offset))
+    return {"kind": "scale", "factor": factor, "offset": offset}
+
+
+def _normalization(layer) -> dict:
+    if layer.invert or layer._keep_axis not in ((), (len(layer.input.shape) - 1,)):
+        raise _Unknown("Normalization over other axes, or inverted")
+    mean, variance = (np.asarray(values, np.float64) for values in (layer.mean, layer.variance))
+    deviation = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+    return _scale(1 / deviation, -mean / deviation)
+
+
+def _pool(how: str) -> Callable:
+    def translate(layer) -> dict:
+        return {
+            "kind": "pool", "how": how, "size": list(layer.pool_size), "strides": list(layer.strides),
+            "padding": layer.padding,
+        }  # fmt: skip
+
+    return translate
+
+
+def _global_pool(how: str) -> Callable:
+    return lambda layer: {"kind": "global_pool", "how": how}
+
+
+def _resize(layer) -> dict:
+    plain = not (layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias)
+    if layer.interpolation not in ("nearest", "bilinear") or not plain:
+        raise _Unknown(f"Resizing with {layer.interpolation}, antialiasing, crop or padding")
+    return {"kind": "resize", "how": layer.interpolation}
+
+
+def _upsampling(layer) -> dict:
+    if layer.interpolation not in ("nearest", "bilinear"):
+        raise _Unknown(f"UpSampling2D with {layer.interpolation}")
+    return {"kind": "resize", "how": layer.interpolation}
+
+
+def _relu(layer) -> dict:
+    largest = None if layer.max_value is None else float(layer.max_value)
+    return {
+        "kind": "activation", "activation": "general_relu", "slope": float(layer.negative_slope),
+        "threshold": float(layer.threshold), "largest": largest,
+    }  # fmt: skip
+
+
+def _join(how: str) -> Callable:
+    return lambda layer: {"kind": "join", "how": how}
+
+
+def _concatenate(layer) -> dict:
+    if layer.axis not in (-1, len(layer.output.shape) - 1):
+        raise _Unknown("Concatenate along another axis than the channels")
+    return {"kind": "concatenate"}
+
+
+def _identity(layer) -> dict:
+    return {"kind": "identity"}
+
+
+_TRANSLATIONS = {
+    PixelScaling: lambda layer: _scale(layer.scale, layer.offset),
+    Whitening: _conv,
+    layers.Conv2D: _conv,
+    layers.DepthwiseConv2D: _depthwise,
+    layers.Dense: _dense,
+    layers.BatchNormalization: _norm,
+    layers.Rescaling: lambda layer: _scale(layer.scale, layer.offset),
+    layers.Normalization: _normalization,
+    layers.MaxPooling2D: _pool("max"),
+    layers.AveragePooling2D: _pool("average"),
+    layers.GlobalMaxPooling2D: _global_pool("max"),
+    layers.GlobalAveragePooling2D: _global_pool("average"),
+    layers.Resizing: _resize,
+    layers.UpSampling2D: _upsampling,
+    layers.ZeroPadding2D: lambda layer: {"kind": "pad", "padding": [list(side) for side in layer.padding]},
+    layers.Cropping2D: lambda layer: {"kind": "crop", "cropping": [list(side) for side in layer.cropping]},
+    layers.Flatten: lambda layer: {"kind": "flatten"},
+    layers.Activation: lambda layer: {"kind": "activation", "activation": _activation(layer.activation)},
+    layers.ReLU: _relu,
+    layers.LeakyReLU: lambda layer: {
+        "kind": "activation", "activation": "general_relu", "slope": float(layer.negative_slope), "threshold": 0.0,
+        "largest": None,
+    },
+    layers.Softmax: lambda layer: {"kind": "activation", "activation": "softmax"},
+    layers.Add: _join("add"),
+    layers.Subtract: _join("subtract"),
+    layers.Multiply: _join("multiply"),
+    layers.Average: _join("average"),
+    layers.Maximum: _join("maximum"),
+    layers.Concatenate: _concatenate,
+    **dict.fromkeys(
+        (layers.Dropout, layers.SpatialDropout2D, layers.GaussianNoise, layers.GaussianDropout, layers.Identity),
+        _identity,
+    ),
+}  # fmt: skip
+
+
+def encode(array) -> dict:
+    """An array as JSON: its shape, its dtype ("f2", "f4" or "u1", little-endian) and its bytes in base 64."""
+    array = np.asarray(array)
+    kind = {"float16": "f2", "float32": "f4", "uint8": "u1"}[array.dtype.name]
+    data = np.ascontiguousarray(array, "<" + kind if kind != "u1" else kind)
+    return {"shape": list(array.shape), "dtype": kind, "data": base64.b64encode(data.tobytes()).decode("ascii")}
