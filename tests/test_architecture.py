@@ -26,7 +26,7 @@ ORDER = (
     {"lens", "lesson", "cluster", "rerun"},
     {"__main__"},
 )
-NETWORK_WING = {"blocks", "models", "pretrained", "training", "torch_twin", "contenders"}
+NETWORK_WING = {"blocks", "models", "pretrained", "training", "torch_twin", "contenders", "lens"}
 OPEN_WITHOUT_TENSORFLOW = set().union(*ORDER) - NETWORK_WING
 RANK = {module: rank for rank, group in enumerate(ORDER) for module in group}
 MODULES = sorted({path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")})
