@@ -69,7 +69,10 @@ def test_every_module_has_its_place():
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_only_from_its_left(module):
     for imported, _ in arrows(module):
-        assert RANK[imported] < RANK[module], f"{module} imports {imported}, an arrow that points back to the right."
+        own = imported == module and (PACKAGE / module).is_dir()  # a folder's files may import each other
+        assert own or RANK[imported] < RANK[module], (
+            f"{module} imports {imported}, an arrow that points back to the right."
+        )
 
 
 @pytest.mark.parametrize("module", sorted(OPEN_WITHOUT_TENSORFLOW & set(MODULES)))

@@ -345,17 +345,619 @@ export function compute(layer, inputs, weights) {
   return { shape: layer.shape, data };
 }
 
-/** The outputs of all layers, null where one is unknown or comes after one that is.
+/** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
  *
- *  picture: {shape, data}. weightsOf: the place of a layer → its weights. before: outputs that still hold, up to the
- *  first layer that has changed. */
-export function forward(layers, picture, weightsOf, before = [], changed = 0) {
+ *  picture: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
+ *  to the first layer that has changed. */
+export function forward(layers, picture, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
   const outputs = before.slice(0, changed);
-  for (let place = outputs.length; place < layers.length; place++) {
+  for (let place = outputs.length; place <= end; place++) {
     const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
+    const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
     if (layer.kind === "input") outputs.push(picture);
-    else if (layer.kind === "unknown" || inputs.includes(null)) outputs.push(null);
-    else outputs.push(compute(layer, inputs, weightsOf(place)));
+    else outputs.push(weights && compute(layer, inputs, weights));
   }
   return outputs;
+}
+
+// What a pixel sees ---------------------------------------------------------------------------------------------------
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** The part of a layer's input that a part of its output depends on: [top, bottom, left, right], whole pixels, ends
+ *  included, clipped where padding begins. */
+function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
+  const [height, width] = input;
+  const clipped = (a, b, c, d) =>
+    [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
+  if (layer.kind === "conv" || layer.kind === "depthwise" || layer.kind === "pool") {
+    const g = geometry(layer, input, kernelShape);
+    return clipped(
+      top * g.down - g.top, bottom * g.down - g.top + (g.height - 1) * g.dilateRows,
+      left * g.right - g.left, right * g.right - g.left + (g.width - 1) * g.dilateColumns);
+  }
+  if (layer.kind === "resize") {
+    const down = sources(height, layer.shape[0], layer.how), across = sources(width, layer.shape[1], layer.how);
+    const reach = ([from, to, weight]) => [from, weight ? to : from];
+    return clipped(reach(down[top])[0], reach(down[bottom])[1], reach(across[left])[0], reach(across[right])[1]);
+  }
+  if (layer.kind === "pad") {
+    const [[above], [before]] = layer.padding;
+    return clipped(top - above, bottom - above, left - before, right - before);
+  }
+  if (layer.kind === "crop") {
+    const [[above], [before]] = layer.cropping;
+    return [top + above, bottom + above, left + before, right + before];
+  }
+  if (layer.shape.length < 3 || layer.kind === "global_pool") return [0, height - 1, 0, width - 1];
+  return clipped(top, bottom, left, right);
+}
+
+/** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
+export function receptiveField(layers, place, row, column, kernelOf) {
+  const parts = new Map([[place, layers[place].shape.length === 3 ? [row, row, column, column] : [0, 0, 0, 0]]]);
+  for (let at = place; at > 0; at--) {
+    const part = parts.get(at), layer = layers[at];
+    if (!part) continue;
+    for (const from of layer.inputs) {
+      if (layers[from].shape.length < 3) {
+        parts.set(from, [0, 0, 0, 0]);
+        continue;
+      }
+      const seen = seenBy(layer, layers[from].shape, part, layer.size ?? kernelOf(at)), known = parts.get(from);
+      parts.set(from, known
+        ? [Math.min(seen[0], known[0]), Math.max(seen[1], known[1]), Math.min(seen[2], known[2]), Math.max(seen[3], known[3])]
+        : seen);
+    }
+  }
+  return parts.get(0) ?? null;
+}
+
+/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum.
+ *  Pixels in the padding are null. */
+export function arithmetic(layer, x, weights, row, column, filter) {
+  const kernel = weights.kernel, [height, width, channels] = x.shape, [a, b, inner, filters] = kernel.shape;
+  const g = geometry(layer, x.shape, kernel.shape), depthwise = layer.kind === "depthwise";
+  const first = depthwise ? Math.floor(filter / filters)
+    : Math.floor(filter / (filters / layer.groups)) * inner;
+  const many = depthwise ? 1 : inner, parts = [];
+  for (let c = 0; c < many; c++) {
+    const window = [], cells = [];
+    let sum = 0;
+    for (let i = 0; i < a; i++) {
+      for (let j = 0; j < b; j++) {
+        const y = row * g.down - g.top + i * g.dilateRows, z = column * g.right - g.left + j * g.dilateColumns;
+        const inside = y >= 0 && y < height && z >= 0 && z < width;
+        const value = inside ? x.data[(y * width + z) * channels + first + c] : null;
+        const at = depthwise ? (i * b + j) * inner * filters + filter : ((i * b + j) * inner + c) * filters + filter;
+        window.push(value);
+        cells.push(kernel.data[at]);
+        sum += (value ?? 0) * kernel.data[at];
+      }
+    }
+    parts.push({ channel: first + c, window, kernel: cells, sum });
+  }
+  const bias = weights.bias ? weights.bias.data[filter] : 0;
+  return { rows: a, columns: b, parts, bias, sum: parts.reduce((total, part) => total + part.sum, bias) };
+}
+
+// A network with its weights, by epoch and as edited ------------------------------------------------------------------
+
+/** data: what payload.py's `payload` wrote. */
+export class Network {
+  constructor(data) {
+    this.layers = data.layers;
+    this.epochs = data.epochs;
+    this.stored = data.arrays;
+    this.numbers = new Map();
+    this.edits = new Map();
+  }
+
+  /** A weight at an epoch, {shape, data}; null where it wasn't recorded. */
+  array(path, epoch) {
+    const stored = this.stored[path], recorded = stored.epochs ?? null;
+    const place = recorded ? recorded.indexOf(epoch) : 0;
+    if (place < 0) return null;
+    if (!this.numbers.has(path)) this.numbers.set(path, decode(stored));
+    const shape = recorded ? stored.shape.slice(1) : stored.shape, many = size(shape);
+    return { shape, data: this.numbers.get(path).subarray(place * many, (place + 1) * many) };
+  }
+
+  /** A layer's weights, name → {shape, data}, with what the reader has edited; null where one wasn't recorded. */
+  weights(place, epoch) {
+    const found = {};
+    for (const [name, path] of Object.entries(this.layers[place].weights)) {
+      const array = this.array(path, epoch);
+      if (!array) return null;
+      found[name] = name === "kernel" && this.edits.has(place) ? { ...array, data: this.edits.get(place) } : array;
+    }
+    return found;
+  }
+
+  kernelShape(place) {
+    const stored = this.stored[this.layers[place].weights.kernel];
+    if (!stored) return null;
+    return stored.epochs ? stored.shape.slice(1) : stored.shape;
+  }
+
+  /** All layers' outputs for a picture, as `forward`. */
+  run(picture, epoch, options) {
+    return forward(this.layers, picture, (place) => this.weights(place, epoch), options);
+  }
+}
+
+// Drawing -------------------------------------------------------------------------------------------------------------
+
+/** A colour for a number from -1 to 1: blue, white, orange; told apart by colour-blind eyes too. */
+function diverging(value) {
+  const v = clamp(value, -1, 1), end = v < 0 ? [33, 102, 172] : [214, 96, 4], share = Math.abs(v);
+  return end.map((channel) => Math.round(255 + (channel - 255) * share));
+}
+
+function paint(canvas, height, width, colourOf) {
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
+  for (let at = 0; at < height * width; at++) {
+    const [red, green, blue] = colourOf(at);
+    pixels.data.set([red, green, blue, 255], 4 * at);
+  }
+  context.putImageData(pixels, 0, 0);
+}
+
+const largestOf = (numbers) => numbers.reduce((most, value) => Math.max(most, Math.abs(value) || 0), 0);
+
+/** A channel of a map as an image. */
+function paintChannel(canvas, map, channel, scale) {
+  const [height, width, channels] = map.shape;
+  paint(canvas, height, width, (at) => diverging(map.data[at * channels + channel] / scale));
+}
+
+function paintPicture(canvas, { shape: [height, width, channels], data }) {
+  paint(canvas, height, width, (at) => [0, 1, 2].map((c) => data[at * channels + Math.min(c, channels - 1)]));
+}
+
+/** An element with properties and children; text is never read as HTML. */
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element && !name.includes("-")) element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+const told = (value) => {
+  if (value === null) return "padding";
+  if (!Number.isFinite(value)) return String(value);
+  const size = Math.abs(value);
+  return (size >= 1000 || (size && size < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
+};
+
+const STYLE = `
+:host { all: initial; display: block; color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif;
+  --paper: light-dark(#fff, #1b1b1b); --ink: light-dark(#1a1a1a, #eee); --line: light-dark(#767676, #9a9a9a);
+  --soft: light-dark(#f2f2f2, #2a2a2a); --mark: light-dark(#a3004f, #ff8ac2);
+  color: var(--ink); background: var(--paper); }
+* { box-sizing: border-box; }
+.lens { padding: 12px; max-width: 1280px; }
+h2 { font-size: 18px; margin: 0 0 8px; } h3 { font-size: 14px; margin: 12px 0 4px; }
+p { margin: 4px 0; } .row { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }
+.controls { align-items: center; } label { display: inline-flex; gap: 6px; align-items: center; }
+select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
+  border-radius: 4px; padding: 3px 8px; } input[type=range] { padding: 0; width: 220px; accent-color: var(--mark); }
+button { cursor: pointer; } :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
+canvas { image-rendering: pixelated; display: block; background: #fff; }
+.tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
+.tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; }
+.stage { position: relative; } .stage canvas { width: 256px; } .stage svg { position: absolute; inset: 0; width: 100%;
+  height: 100%; pointer-events: none; } .stage rect { fill: none; stroke: var(--mark); stroke-width: 2px;
+  vector-effect: non-scaling-stroke; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
+td, th { border: 1px solid var(--line); padding: 1px 5px; text-align: right; font-weight: normal; }
+td.out { color: var(--line); } .sum { font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; max-width: 100%; }
+.bar { display: grid; grid-template-columns: 90px 160px 60px; gap: 6px; align-items: center; font-size: 12px; }
+.bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
+`;
+
+/** What a number of a layer is made of, in lines of text, and a table for a convolution. */
+function explain(network, state, outputs) {
+  const { place, row, column, channel } = state, layer = network.layers[place], out = outputs[place];
+  const at = out.shape.length === 3 ? (row * out.shape[1] + column) * out.shape[2] + channel : channel;
+  const value = out.data[at], inputs = layer.inputs.map((from) => outputs[from]), lines = [];
+  const weights = network.weights(place, state.epoch), x = inputs[0], parts = [];
+  let before = null;
+  if (layer.kind === "conv" || layer.kind === "depthwise") {
+    const found = arithmetic(layer, x, weights, row, column, channel);
+    const chosen = found.parts[clamp(state.inner, 0, found.parts.length - 1)];
+    parts.push({ ...chosen, rows: found.rows, columns: found.columns });
+    lines.push(`input channel ${chosen.channel}: window · kernel = ${told(chosen.sum)}`);
+    if (found.parts.length > 1) lines.push(`all ${found.parts.length} input channels: ${told(found.sum - found.bias)}`);
+    if (weights.bias) lines.push(`+ bias ${told(found.bias)} = ${told(found.sum)}`);
+    before = found.sum;
+  } else if (layer.kind === "dense") {
+    const units = weights.kernel.shape[1];
+    const products = Array.from(x.data, (each, i) => ({ i, each, weight: weights.kernel.data[i * units + channel] }));
+    const sum = products.reduce((total, { each, weight }) => total + each * weight, 0);
+    const bias = weights.bias ? weights.bias.data[channel] : 0;
+    products.sort((one, two) => Math.abs(two.each * two.weight) - Math.abs(one.each * one.weight));
+    for (const { i, each, weight } of products.slice(0, 3)) {
+      lines.push(`input ${i}: ${told(each)} · ${told(weight)} = ${told(each * weight)}`);
+    }
+    lines.push(`all ${products.length} inputs: ${told(sum)}`);
+    if (weights.bias) lines.push(`+ bias ${told(bias)} = ${told(sum + bias)}`);
+    before = sum + bias;
+  } else if (layer.kind === "norm") {
+    const mean = weights.mean.data[channel], variance = weights.variance.data[channel];
+    const gamma = weights.gamma ? weights.gamma.data[channel] : 1, beta = weights.beta ? weights.beta.data[channel] : 0;
+    lines.push(`(${told(x.data[at])} − mean ${told(mean)}) / √(variance ${told(variance)} + ${layer.epsilon})`);
+    lines.push(`· γ ${told(gamma)} + β ${told(beta)} = ${told(value)}`);
+  } else if (layer.kind === "pool") {
+    const g = geometry(layer, x.shape, layer.size), window = [];
+    for (let a = 0; a < g.height; a++) {
+      for (let b = 0; b < g.width; b++) {
+        const y = row * g.down - g.top + a, z = column * g.right - g.left + b;
+        const inside = y >= 0 && y < x.shape[0] && z >= 0 && z < x.shape[1];
+        window.push(inside ? x.data[(y * x.shape[1] + z) * x.shape[2] + channel] : null);
+      }
+    }
+    parts.push({ channel, window, kernel: null, rows: g.height, columns: g.width });
+    lines.push(`${layer.how === "max" ? "largest" : "mean"} of the window: ${told(value)}`);
+  } else if (layer.kind === "global_pool") {
+    lines.push(`${layer.how === "max" ? "largest" : "mean"} of channel ${channel}: ${told(value)}`);
+  } else if (layer.kind === "scale") {
+    const factor = layer.factor[channel % layer.factor.length], offset = layer.offset[channel % layer.offset.length];
+    lines.push(`${told(x.data[at])} · ${told(factor)} + ${told(offset)} = ${told(value)}`);
+  } else if (layer.kind === "join") {
+    const each = inputs.map((input) => (input.data.length === out.data.length ? told(input.data[at]) : "…"));
+    lines.push(`${layer.how} of ${each.join(" and ")} = ${told(value)}`);
+  } else if (layer.kind === "activation") {
+    before = x.data[at];
+  } else {
+    lines.push(`${layer.kind}: ${told(value)}`);
+  }
+  if (before !== null && (layer.activation ?? "linear") !== "linear") {
+    const name = layer.activation === "general_relu" ? "relu" : layer.activation;
+    lines.push(`${name}(${told(before)}) = ${told(value)}`);
+  }
+  return { value, lines, parts };
+}
+
+function grid(numbers, rows, columns, caption) {
+  const table = make("table", {}, make("caption", {}, caption));
+  const scale = largestOf(numbers) || 1;
+  for (let row = 0; row < rows; row++) {
+    const cells = numbers.slice(row * columns, (row + 1) * columns).map((value) => {
+      const cell = make("td", { className: value === null ? "out" : "" }, value === null ? "·" : told(value));
+      if (value !== null) {
+        const colour = diverging(value / scale);
+        cell.style.background = `rgb(${colour})`;
+        cell.style.color = colour[0] + 2 * colour[1] < 330 ? "#fff" : "#111";
+      }
+      return cell;
+    });
+    table.append(make("tr", {}, ...cells));
+  }
+  return table;
+}
+
+const MOST_TILES = 256;
+const ALIKE = 0.95;
+
+/** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
+export function filtersOf(layer, kernel) {
+  const [rows, columns, inner, filters] = kernel.shape, depthwise = layer.kind === "depthwise";
+  const many = depthwise ? inner * filters : filters, each = depthwise ? 1 : inner;
+  return Array.from({ length: many }, (_, filter) => {
+    const numbers = new Float32Array(rows * columns * each);
+    for (let at = 0; at < numbers.length; at++) numbers[at] = kernel.data[depthwise ? at * many + filter : at * filters + filter];
+    return { filter, numbers, norm: Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0)) };
+  });
+}
+
+const cosine = (one, two) =>
+  one.numbers.reduce((sum, value, at) => sum + value * two.numbers[at], 0) / (one.norm * two.norm || 1);
+
+/** How many pairs of filters point the same way, nearly. */
+export function nearTwins(filters) {
+  let found = 0;
+  for (let one = 0; one < filters.length; one++) {
+    for (let two = 0; two < one; two++) found += cosine(filters[one], filters[two]) > ALIKE;
+  }
+  return found;
+}
+
+/** The layer in which a convolution's numbers have been through its batch norm and activation. */
+function activated(layers, place) {
+  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : []));
+  const [next] = users;
+  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return place;
+  return activated(layers, next);
+}
+
+// The lens ------------------------------------------------------------------------------------------------------------
+
+/** Draw the lens into an element; returns what a test or a page may ask: {state, value, set}. */
+export function render(el, data) {
+  const network = new Network(data), layers = network.layers;
+  const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
+  const [count, height, width, channels] = data.pictures.shape, bytes = decode(data.pictures);
+  const pictureOf = (number) => ({
+    shape: [height, width, channels],
+    data: Float32Array.from(bytes.subarray(number * size([height, width, channels]), (number + 1) * size([height, width, channels]))),
+  });
+  const firstConv = Math.max(0, layers.findIndex((layer) => layer.kind === "conv"));
+  const epochs = network.epochs ?? [null];
+  const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, picture: 0, epoch: epochs.at(-1) };
+  let outputs = [];
+
+  const parts = {
+    pictures: make("div", { className: "tiles", role: "group", "aria-label": "Picture" }),
+    layer: make("select", { ariaLabel: "Layer" }),
+    epoch: make("input", { type: "range", min: 0, max: epochs.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" }),
+    epochTold: make("output", {}),
+    inputStage: make("div", { className: "stage" }),
+    mapStage: make("div", { className: "stage" }),
+    channels: make("div", { className: "tiles", role: "group", "aria-label": "Channel" }),
+    sum: make("div", { className: "sum", role: "status", "aria-live": "polite" }),
+    grids: make("div", { className: "row wide" }),
+    gallery: make("div", {}),
+    classes: make("div", {}),
+    note: make("p", { className: "note", role: "status" }),
+  };
+  const gallery = {
+    order: make("select", {}, ...["number", "norm", "likeness to the chosen one"].map((name) => make("option", {}, name))),
+    own: make("input", { type: "checkbox" }),
+    inner: make("input", { type: "number", min: 0, value: 0 }),
+    innerLabel: null,
+    tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
+    told: make("p", {}),
+    dead: make("p", { role: "status" }),
+  };
+  gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
+  parts.gallery.append(
+    make("h3", {}, "Kernels"),
+    make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
+      make("label", {}, gallery.own, "each on its own scale"), gallery.innerLabel),
+    gallery.tiles, gallery.told, gallery.dead);
+  const inputCanvas = make("canvas", { role: "img" });
+  const mapCanvas = make("canvas", { tabIndex: 0, role: "application" });
+  const outline = () => {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    svg.append(rect);
+    return { svg, rect };
+  };
+  const field = outline(), spot = outline();
+  parts.inputStage.append(inputCanvas, field.svg);
+  parts.mapStage.append(mapCanvas, spot.svg);
+  layers.forEach((layer, place) => {
+    const shape = layer.shape.join("×"), kind = layer.kind === "unknown" ? `${layer.type}, unknown to the lens` : layer.kind;
+    parts.layer.append(make("option", { value: String(place) }, `${layer.name} (${kind}, ${shape})`));
+  });
+  for (let number = 0; number < count; number++) {
+    const canvas = make("canvas", { ariaHidden: "true" });
+    paintPicture(canvas, pictureOf(number));
+    const name = data.labels ? data.classes[data.labels[number]] : `picture ${number}`;
+    const button = make("button", { type: "button", ariaLabel: `${name}, picture ${number}` }, canvas);
+    button.addEventListener("click", () => set({ picture: number }));
+    parts.pictures.append(button);
+  }
+
+  const depth = () => layers[state.place].shape.at(-1);
+  const isMap = () => layers[state.place].shape.length === 3;
+
+  function compute_() {
+    outputs = network.run(pictureOf(state.picture), state.epoch);
+  }
+
+  function drawLayer() {
+    const layer = layers[state.place], out = outputs[state.place];
+    parts.note.textContent = "";
+    parts.channels.replaceChildren();
+    parts.mapStage.hidden = !out || !isMap();
+    if (!out) {
+      const unknown = layers.find((one, place) => one.kind === "unknown" && place <= state.place);
+      parts.note.textContent = unknown
+        ? `The lens doesn't know ${unknown.type} (layer ${unknown.name}), so it shows nothing from there on.`
+        : `The weights of epoch ${state.epoch} were not kept for every layer up to ${layer.name}; the first, the middle and the last were.`;
+      return;
+    }
+    const scale = largestOf(out.data) || 1, shown = Math.min(depth(), MOST_TILES);
+    for (let channel = 0; channel < shown; channel++) {
+      const button = make("button", { type: "button", ariaLabel: `channel ${channel}`, title: `channel ${channel}` });
+      if (isMap()) {
+        const canvas = make("canvas", { ariaHidden: "true" });
+        paintChannel(canvas, out, channel, scale);
+        button.append(canvas);
+      } else {
+        button.append(`${channel}: ${told(out.data[channel])}`);
+      }
+      button.setAttribute("aria-pressed", String(channel === state.channel));
+      button.addEventListener("click", () => set({ channel }));
+      parts.channels.append(button);
+    }
+    if (shown < depth()) parts.note.textContent = `${shown} of ${depth().toLocaleString("en")} channels are drawn.`;
+    if (out.data.some((value) => value !== value)) parts.note.textContent = `${layer.name} holds numbers that are NaN.`;
+    if (isMap()) {
+      paintChannel(mapCanvas, out, state.channel, scale);
+      spot.svg.setAttribute("viewBox", `0 0 ${out.shape[1]} ${out.shape[0]}`);
+    }
+  }
+
+  /** The kernels of a convolution, one symmetric scale around zero; of three input channels, as colours. */
+  function drawKernels() {
+    const layer = layers[state.place], weights = network.weights(state.place, state.epoch);
+    const has = ["conv", "depthwise"].includes(layer.kind) && weights;
+    parts.gallery.hidden = !has;
+    if (!has) return;
+    const [rows, columns, inner] = weights.kernel.shape, filters = filtersOf(layer, weights.kernel);
+    const channels = filters[0].numbers.length / (rows * columns), colour = channels === 3;
+    gallery.innerLabel.hidden = channels === 1;
+    gallery.inner.max = channels - 1;
+    const chosen = filters[state.channel], scaleOfAll = Math.max(...filters.map((one) => largestOf(one.numbers))) || 1;
+    const order = {
+      number: (one, two) => one.filter - two.filter,
+      norm: (one, two) => two.norm - one.norm,
+      "likeness to the chosen one": (one, two) => cosine(two, chosen) - cosine(one, chosen),
+    }[gallery.order.value];
+    const shown = filters.slice(0, MOST_TILES).sort(order);
+    gallery.tiles.replaceChildren(...shown.map((one) => {
+      const canvas = make("canvas", { ariaHidden: "true" }), scale = gallery.own.checked ? largestOf(one.numbers) || 1 : scaleOfAll;
+      const at = (place, channel) => one.numbers[place * channels + channel] / scale;
+      paint(canvas, rows, columns, (place) =>
+        colour && !gallery.single ? [0, 1, 2].map((channel) => Math.round(127.5 + 127.5 * clamp(at(place, channel), -1, 1)))
+          : diverging(at(place, clamp(state.inner, 0, channels - 1))));
+      const button = make("button", { type: "button", ariaLabel: `kernel ${one.filter}, norm ${told(one.norm)}`,
+        title: `kernel ${one.filter}, norm ${told(one.norm)}` }, canvas);
+      button.setAttribute("aria-pressed", String(one.filter === state.channel));
+      button.addEventListener("click", () => set({ channel: one.filter }));
+      return button;
+    }));
+    const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
+    gallery.told.textContent =
+      `${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
+      `Norms from ${told(norms[0])} to ${told(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
+      `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
+  }
+
+  let counting = 0;
+  /** Count, picture after picture, which filters never answer. */
+  function countDead() {
+    const mine = ++counting, place = state.place, epoch = state.epoch, end = activated(layers, place);
+    gallery.dead.textContent = "";
+    if (parts.gallery.hidden || layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear") return;
+    const largest = new Float32Array(layers[end].shape.at(-1)).fill(-Infinity);
+    let number = 0;
+    const next = () => {
+      if (mine !== counting) return;
+      const out = network.run(pictureOf(number), epoch, { end })[end];
+      if (!out) return;
+      out.data.forEach((value, at) => { largest[at % largest.length] = Math.max(largest[at % largest.length], value); });
+      if (++number < count) return void setTimeout(next);
+      const dead = [...largest.keys()].filter((filter) => largest[filter] <= 0);
+      gallery.dead.textContent = `${dead.length} of ${largest.length} filters never answer on these ${count} pictures` +
+        `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
+    };
+    setTimeout(next);
+  }
+
+  function drawPoint() {
+    const layer = layers[state.place], out = outputs[state.place];
+    parts.grids.replaceChildren();
+    parts.sum.replaceChildren();
+    field.svg.style.display = out ? "" : "none";
+    if (!out) return;
+    const seen = receptiveField(layers, state.place, state.row, state.column, (place) => network.kernelShape(place));
+    if (seen) {
+      const [top, bottom, left, right] = seen;
+      for (const [name, value] of Object.entries({ x: left, y: top, width: right - left + 1, height: bottom - top + 1 })) {
+        field.rect.setAttribute(name, value);
+      }
+    }
+    for (const [name, value] of Object.entries({ x: state.column, y: state.row, width: 1, height: 1 })) {
+      spot.rect.setAttribute(name, value);
+    }
+    const found = explain(network, state, outputs), where = isMap() ? ` at row ${state.row}, column ${state.column}` : "";
+    parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, told(found.value))));
+    for (const text of found.lines) parts.sum.append(make("p", {}, text));
+    for (const { channel, window, kernel, rows, columns } of found.parts) {
+      if (rows * columns > 121) continue;
+      parts.grids.append(grid(window, rows, columns, `window, input channel ${channel}`));
+      if (kernel) parts.grids.append(grid(kernel, rows, columns, `kernel, filter ${state.channel}`));
+    }
+    mapCanvas.setAttribute("aria-label",
+      `Output of ${layer.name}, channel ${state.channel}. Arrow keys move from pixel to pixel.`);
+  }
+
+  function drawClasses() {
+    parts.classes.replaceChildren();
+    const last = outputs.at(-1);
+    if (!last || last.shape.length !== 1) return;
+    const chances = layers.at(-1).activation === "softmax" ? last.data : softmax(last.data, last.shape[0]);
+    chances.forEach((chance, number) => {
+      const bar = make("i", {});
+      bar.style.width = `${Math.round(160 * chance)}px`;
+      const name = data.classes?.[number] ?? `class ${number}`;
+      parts.classes.append(make("div", { className: "bar" }, make("span", {}, name), make("span", {}, bar),
+        make("span", {}, `${(100 * chance).toFixed(1)} %`)));
+    });
+  }
+
+  function drawPicture() {
+    const picture = pictureOf(state.picture);
+    paintPicture(inputCanvas, picture);
+    const label = data.labels ? data.classes[data.labels[state.picture]] : `picture ${state.picture}`;
+    inputCanvas.setAttribute("aria-label", `The picture: ${label}. The outlined part is what the chosen pixel depends on.`);
+    field.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    [...parts.pictures.children].forEach((button, number) =>
+      button.setAttribute("aria-pressed", String(number === state.picture)));
+    parts.epochTold.textContent = state.epoch === null ? "" : `epoch ${state.epoch}`;
+    parts.epoch.setAttribute("aria-valuetext", parts.epochTold.textContent);
+  }
+
+  /** Change some of the state, and draw what depends on it. */
+  function set(changes) {
+    const before = { ...state };
+    Object.assign(state, changes);
+    const layer = layers[state.place];
+    state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
+    state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
+    state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
+    if (state.picture !== before.picture || state.epoch !== before.epoch || !outputs.length) {
+      compute_();
+      drawPicture();
+      drawClasses();
+      drawLayer();
+      drawKernels();
+    } else if (["place", "channel", "inner"].some((name) => state[name] !== before[name])) {
+      drawLayer();
+      drawKernels();
+    }
+    if (state.place !== before.place || state.epoch !== before.epoch || !counting) countDead();
+    parts.layer.value = String(state.place);
+    parts.epoch.value = String(epochs.indexOf(state.epoch));
+    drawPoint();
+  }
+
+  mapCanvas.addEventListener("pointermove", (event) => {
+    const box = mapCanvas.getBoundingClientRect(), [rows, columns] = layers[state.place].shape;
+    set({
+      row: clamp(Math.floor(((event.clientY - box.top) / box.height) * rows), 0, rows - 1),
+      column: clamp(Math.floor(((event.clientX - box.left) / box.width) * columns), 0, columns - 1),
+    });
+  });
+  mapCanvas.addEventListener("keydown", (event) => {
+    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation();
+    set({ row: state.row + move[0], column: state.column + move[1] });
+  });
+  gallery.order.addEventListener("change", drawKernels);
+  gallery.own.addEventListener("change", drawKernels);
+  gallery.inner.addEventListener("input", () => {
+    gallery.single = true;
+    set({ inner: Math.trunc(Number(gallery.inner.value)) || 0 });
+  });
+  parts.layer.addEventListener("change", () => set({ place: Number(parts.layer.value), channel: 0 }));
+  parts.epoch.addEventListener("input", () => set({ epoch: epochs[Number(parts.epoch.value)] }));
+
+  root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
+    make("h2", {}, data.title),
+    make("div", { className: "row controls" },
+      make("label", {}, "Layer", parts.layer),
+      network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null),
+    parts.note,
+    parts.pictures,
+    make("div", { className: "row" },
+      make("div", {}, make("h3", {}, "Picture"), parts.inputStage, parts.classes),
+      make("div", {}, make("h3", {}, "Output of the layer"), parts.mapStage),
+      make("div", { style: "flex: 1 1 280px; min-width: 0" }, make("h3", {}, "How the number comes about"), parts.sum, parts.grids)),
+    make("h3", {}, "Channels"), parts.channels, parts.gallery));
+  set({});
+  return { state, set, outputs: () => outputs, network };
 }

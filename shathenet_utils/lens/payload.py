@@ -259,3 +259,56 @@ def encode(array) -> dict:
     kind = {"float16": "f2", "float32": "f4", "uint8": "u1"}[array.dtype.name]
     data = np.ascontiguousarray(array, "<" + kind if kind != "u1" else kind)
     return {"shape": list(array.shape), "dtype": kind, "data": base64.b64encode(data.tobytes()).decode("ascii")}
+
+
+def payload(model, pictures, labels=None, classes=None, *, snapshots: dict | None = None, title: str = "") -> dict:
+    """All that the lens shows of a network, ready for JSON.
+
+    pictures: uint8 (n, height, width, channels), of the network's input size; labels: (n,), numbers of `classes`, the
+    names of the network's outputs. snapshots: what a run kept of its epochs, as `records.load_arrays` reads it;
+    without, the model's own weights are shown. Weights are rounded to float16. Raises LensError where something
+    doesn't fit.
+    """
+    found = layers_of(model)
+    pictures = np.asarray(pictures)
+    if pictures.dtype != np.uint8 or pictures.ndim != 4 or list(pictures.shape[1:]) != found[0]["shape"]:
+        size = " × ".join(map(str, found[0]["shape"]))
+        raise LensError(
+            f"The lens wants pictures of 8 bits, {size} as {model.name} takes them, not {pictures.dtype} "
+            f"{pictures.shape}."
+        )
+    paths = {path for layer in found for path in layer["weights"].values()}
+    if snapshots is None:
+        arrays = {weight.path: encode(_half(weight)) for weight in model.weights if weight.path in paths}
+        epochs = None
+    else:
+        arrays, epochs = _of_epochs(snapshots, paths, model.name)
+    return {
+        "title": title or model.name,
+        "layers": found,
+        "arrays": arrays,
+        "epochs": epochs,
+        "pictures": encode(pictures),
+        "labels": None if labels is None else [int(label) for label in labels],
+        "classes": None if classes is None else [str(name) for name in classes],
+    }
+
+
+def _half(array) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        return np.asarray(array, np.float32).astype(np.float16)
+
+
+def _of_epochs(snapshots: dict, paths: set[str], name: str) -> tuple[dict, list[int]]:
+    """The snapshots' arrays, encoded, each with the epochs that it has; and all epochs."""
+    if lacking := sorted(paths - set(snapshots)):
+        raise LensError(f"The snapshots are not of {name}: they lack {lacking[0]}.")
+    few = snapshots.get("epochs of the rest")
+    most = max(len(snapshots[path]) for path in paths)
+    epochs = list(range(most)) if few is None or most > len(few) else [int(epoch) for epoch in few]
+    arrays = {}
+    for path in paths:
+        stacked = snapshots[path]
+        own = epochs if len(stacked) == most else [int(epoch) for epoch in few]
+        arrays[path] = encode(_half(stacked)) | {"epochs": own}
+    return arrays, epochs

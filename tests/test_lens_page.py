@@ -1,0 +1,210 @@
+"""The lens as a reader has it: a page of its own, opened from a file."""
+
+import re
+
+import numpy as np
+import pytest
+
+from shathenet_utils import models
+from shathenet_utils.blocks import keras, layers
+from shathenet_utils.lens import payload, widget
+
+pytestmark = pytest.mark.browser
+CLASSES = [f"class {number}" for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    keras.utils.set_random_seed(0)
+    model = models.v1_0()
+    for weight in model.weights:
+        weight.assign(weight.numpy().astype(np.float16))
+    return model
+
+
+@pytest.fixture
+def opened(browser, tmp_path):
+    """A function that writes a lens and opens it; asks for anything but the file fail the test."""
+    pages, asked, errors = [], [], []
+
+    def opened(*arguments, width=1280, **more):
+        path = widget.to_html(tmp_path / "lens.html", *arguments, **more)
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(path.as_uri())
+        page.wait_for_function("window.lens?.state")
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert not errors
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+
+
+def told(page):
+    return page.locator("#page .sum").inner_text()
+
+
+def number_shown(page):
+    return float(page.locator("#page .sum strong").inner_text().replace("−", "-"))
+
+
+def test_hovering_a_pixel_shows_the_number_that_keras_computes(opened, network, pictures):
+    page = opened(network, pictures, [3, 1, 2], CLASSES)
+    outputs = np.asarray(keras.Model(network.input, network.get_layer("conv1").output)(pictures[:1]))[0]
+    row, column, channel = 5, 9, int(outputs[5, 9].argmax())
+    page.locator(f"#page .tiles button[title='channel {channel}']").click()
+    box = page.locator("#page canvas[role=application]").bounding_box()
+    page.mouse.move(box["x"] + (column + 0.5) * box["width"] / 32, box["y"] + (row + 0.5) * box["height"] / 32)
+    assert f"conv1, channel {channel} at row {row}, column {column}" in told(page)
+    assert number_shown(page) == pytest.approx(outputs[row, column, channel], abs=5e-4)
+    assert "all 3 input channels" in told(page)
+    assert "+ bias" in told(page)
+
+
+def test_the_arithmetic_of_every_kind_of_layer_ends_in_the_number(opened, pictures):
+    x = pixels = keras.Input((32, 32, 3), name="pictures")
+    x = layers.Rescaling(1 / 255)(x)
+    x = layers.Conv2D(4, 3, 2, padding="same", activation="tanh")(x)
+    x = layers.BatchNormalization()(x)
+    x = layers.Add()([layers.DepthwiseConv2D(3, padding="same")(x), x])
+    x = layers.AveragePooling2D(2)(layers.ReLU()(x))
+    x = layers.Dense(5, activation="softmax")(layers.GlobalMaxPooling2D()(x))
+    model = keras.Model(pixels, x)
+    page = opened(model, pictures)
+    found = page.evaluate("() => window.lens.network.layers.map((layer) => layer.kind)")
+    for place in range(1, len(found)):
+        page.evaluate(f"window.lens.set({{ place: {place}, channel: 1, row: 3, column: 2 }})")
+        lines, shown = told(page).splitlines(), page.locator("#page .sum strong").inner_text()
+        assert len(lines) > 1, found[place]
+        if found[place] != "flatten":
+            assert lines[-1].endswith(shown), (found[place], lines)
+
+
+def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
+    paths = {weight.path: weight.numpy() for weight in network.weights}
+    snapshots = {path: np.stack([value * share for share in (0.0, 0.5, 1.0)]) for path, value in paths.items()}
+    page = opened(network, pictures, snapshots=snapshots)
+    page.locator("#page canvas[role=application]").focus()
+    for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp"):
+        page.keyboard.press(key)
+    assert "at row 1, column 1" in told(page)
+    slider = page.locator("#page input[type=range]")
+    assert slider.get_attribute("aria-valuetext") == "epoch 2"
+    slider.focus()
+    page.keyboard.press("Home")
+    assert slider.get_attribute("aria-valuetext") == "epoch 0"
+    assert number_shown(page) == 0
+    page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "epoch 1"
+
+
+def receptive(page):
+    rect = page.locator("#page .stage rect").first
+    x, y, width, height = (int(rect.get_attribute(name)) for name in ("x", "y", "width", "height"))
+    return y, y + height - 1, x, x + width - 1
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (2, 1), (3, 3)])
+def test_the_outline_is_what_the_number_depends_on(opened, row, column):
+    x = pixels = keras.Input((21, 17, 1), name="pictures")
+    x = layers.Conv2D(1, (3, 5), 2, padding="same", kernel_initializer="ones")(x)
+    dilated = layers.Conv2D(1, 3, padding="same", dilation_rate=2, kernel_initializer="ones")(x)
+    x = layers.Concatenate()([dilated, layers.AveragePooling2D(3, 1, "same")(x)])
+    x = layers.ZeroPadding2D(((1, 0), (0, 1)))(layers.UpSampling2D(2)(x))
+    x = layers.MaxPooling2D(2)(layers.Conv2D(1, 2, kernel_initializer="ones")(x))
+    model = keras.Model(pixels, x)
+    page = opened(model, np.zeros((1, 21, 17, 1), np.uint8))
+    page.evaluate(f"window.lens.set({{ place: window.lens.network.layers.length - 1, row: {row}, column: {column} }})")
+    each = np.asarray(model(np.eye(21 * 17, dtype=np.float32).reshape(-1, 21, 17, 1)))[:, row, column, 0].reshape(
+        21, 17
+    )
+    rows, columns = np.nonzero(each.any(axis=1))[0], np.nonzero(each.any(axis=0))[0]
+    assert receptive(page) == (rows[0], rows[-1], columns[0], columns[-1])
+
+
+def kernels_shown(page):
+    return page.locator("#page [aria-label=Kernel] button").evaluate_all("all => all.map((one) => one.title)")
+
+
+def test_kernels_are_told_by_norm_likeness_and_whether_they_ever_answer(opened, pictures):
+    pixels = keras.Input((32, 32, 3))
+    x = layers.Conv2D(4, 3, name="first")(layers.Rescaling(1 / 255)(pixels))
+    model = keras.Model(pixels, layers.ReLU()(layers.BatchNormalization()(x)))
+    draw = np.random.default_rng(0)
+    kernel = draw.normal(size=(3, 3, 3, 4)).astype(np.float16).astype(np.float32)
+    kernel[..., 2] = 2 * kernel[..., 0]  # a twin
+    kernel[..., 3] = -np.abs(kernel[..., 3])  # never positive
+    model.get_layer("first").set_weights([kernel, np.zeros(4)])
+    page = opened(model, pictures)
+    page.get_by_label("Layer").select_option(index=2)
+    norms = [f"{norm:.3f}" for norm in np.linalg.norm(kernel.reshape(-1, 4), axis=0)]
+    assert kernels_shown(page) == [f"kernel {number}, norm {norm}" for number, norm in enumerate(norms)]
+    said = page.locator("#page .lens").inner_text()
+    assert "1 of 6 pairs nearly alike" in said
+    page.get_by_text("1 of 4 filters never answer on these 3 pictures: 3.").wait_for()
+    page.get_by_label("Order").select_option("norm")
+    assert kernels_shown(page)[0] == f"kernel {np.argmax(norms)}, norm {max(norms)}"
+    page.get_by_label("Order").select_option("likeness to the chosen one")
+    assert [title.split(",")[0] for title in kernels_shown(page)[:2]] == ["kernel 0", "kernel 2"]
+
+
+def test_names_are_never_markup(opened, network, pictures):
+    evil = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", *CLASSES[2:]]
+    page = opened(network, pictures, [0, 1, 2], evil, title="<b>&amp;</b></title><script>window.hacked=1</script>")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("#page img").count() == 0
+    assert page.locator("#page h2").inner_text().startswith("<b>&amp;</b>")
+    assert page.title().startswith("<b>&amp;</b>")
+    assert evil[0] in page.locator("#page .lens").inner_text()
+
+
+class Doubles(layers.Layer):
+    def call(self, x):
+        return 2 * x
+
+
+def test_an_unknown_layer_is_named(opened, pictures):
+    pixels = keras.Input((32, 32, 3))
+    model = keras.Model(pixels, layers.Flatten()(Doubles(name="twice")(layers.Conv2D(2, 3)(pixels))))
+    page = opened(model, pictures)
+    page.get_by_label("Layer").select_option(index=2)
+    said = page.locator("#page .note").inner_text()
+    assert said == "The lens doesn't know Doubles (layer twice), so it shows nothing from there on."
+
+
+def test_weights_that_are_no_numbers_are_said(opened, pictures):
+    pixels = keras.Input((32, 32, 3))
+    model = keras.Model(pixels, layers.Conv2D(2, 3, name="bad")(pixels))
+    model.layers[-1].kernel.assign(np.full((3, 3, 3, 2), np.nan))
+    page = opened(model, pictures)
+    assert "bad holds numbers that are NaN" in page.locator("#page .note").inner_text()
+
+
+def test_a_layer_of_ten_thousand_filters_freezes_nothing(opened):
+    pixels = keras.Input((4, 4, 1))
+    model = keras.Model(pixels, layers.Conv2D(10_000, 1)(pixels))
+    page = opened(model, np.zeros((1, 4, 4, 1), np.uint8))
+    assert page.locator("#page .note").inner_text() == "256 of 10,000 channels are drawn."
+
+
+def test_pictures_of_another_size_are_refused_in_one_sentence(network):
+    with pytest.raises(payload.LensError, match=re.escape("wants pictures of 8 bits, 32 × 32 × 3 as v1_0 takes them")):
+        payload.payload(network, np.zeros((1, 28, 28, 3), np.uint8))
+    with pytest.raises(payload.LensError, match="not float32"):
+        payload.payload(network, np.zeros((1, 32, 32, 3), np.float32))
+    with pytest.raises(payload.LensError, match="The snapshots are not of v1_0: they lack conv1/bias"):
+        payload.payload(network, np.zeros((1, 32, 32, 3), np.uint8), snapshots={"x": np.zeros((2, 3))})
+
+
+def test_the_page_fits_a_telephone(opened, network, pictures):
+    page = opened(network, pictures, width=400)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
