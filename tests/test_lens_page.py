@@ -157,6 +157,40 @@ def test_kernels_are_told_by_norm_likeness_and_whether_they_ever_answer(opened, 
     assert [title.split(",")[0] for title in kernels_shown(page)[:2]] == ["kernel 0", "kernel 2"]
 
 
+def chances(page):
+    return np.array(page.evaluate("() => Array.from(window.lens.outputs().at(-1).data)"))
+
+
+def test_an_edited_kernel_changes_the_rest_as_in_keras_and_is_reset(opened, network, pictures):
+    page = opened(network, pictures, [3, 1, 2], CLASSES)
+    start = chances(page)
+    np.testing.assert_allclose(start, np.asarray(network(pictures[:1]))[0], atol=1e-5)
+    other = models.v1_0()
+    other.set_weights(network.get_weights())
+    kernel, bias = other.get_layer("conv1").get_weights()
+    page.locator("#page .tiles button[title='channel 4']").click()
+    page.get_by_label("kernel, filter 4, row 2, column 3").fill("0.75")
+    page.keyboard.press("Enter")
+    kernel[2, 3, 0, 4] = 0.75
+    other.get_layer("conv1").set_weights([kernel, bias])
+    np.testing.assert_allclose(chances(page), np.asarray(other(pictures[:1]))[0], atol=1e-5)
+    assert (chances(page) != start).any()
+    page.get_by_role("button", name="negative").click()
+    kernel[..., 4] *= -1
+    other.get_layer("conv1").set_weights([kernel, bias])
+    np.testing.assert_allclose(chances(page), np.asarray(other(pictures[:1]))[0], atol=1e-5)
+    page.get_by_role("button", name="switch the filter off").click()
+    kernel[..., 4] = 0
+    other.get_layer("conv1").set_weights([kernel, bias])
+    np.testing.assert_allclose(chances(page), np.asarray(other(pictures[:1]))[0], atol=1e-5)
+    right = [int((np.asarray(one(pictures)).argmax(axis=1) == [3, 1, 2]).sum()) for one in (other, network)]
+    page.get_by_text(
+        f"Edited, the network gets {right[0]} of these 3 pictures right; as trained, {right[1]}."
+    ).wait_for()
+    page.get_by_role("button", name="reset").click()
+    np.testing.assert_array_equal(chances(page), start)
+
+
 def test_names_are_never_markup(opened, network, pictures):
     evil = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", *CLASSES[2:]]
     page = opened(network, pictures, [0, 1, 2], evil, title="<b>&amp;</b></title><script>window.hacked=1</script>")

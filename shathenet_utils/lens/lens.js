@@ -463,15 +463,24 @@ export class Network {
     return { shape, data: this.numbers.get(path).subarray(place * many, (place + 1) * many) };
   }
 
-  /** A layer's weights, name → {shape, data}, with what the reader has edited; null where one wasn't recorded. */
-  weights(place, epoch) {
-    const found = {};
+  /** A layer's weights, name → {shape, data}, with what the reader has edited, or as trained; null where one wasn't
+   *  recorded. */
+  weights(place, epoch, asTrained = false) {
+    const found = {}, edit = asTrained ? null : this.edits.get(place);
     for (const [name, path] of Object.entries(this.layers[place].weights)) {
       const array = this.array(path, epoch);
       if (!array) return null;
-      found[name] = name === "kernel" && this.edits.has(place) ? { ...array, data: this.edits.get(place) } : array;
+      found[name] = edit && edit.epoch === epoch && edit[name] ? { ...array, data: edit[name] } : array;
     }
     return found;
+  }
+
+  /** Change a copy of a layer's weights: change(kernel, bias) writes into it. */
+  edit(place, epoch, change) {
+    const { kernel, bias } = this.weights(place, epoch);
+    const copy = { epoch, kernel: kernel.data.slice(), bias: bias?.data.slice() };
+    change(copy.kernel, copy.bias);
+    this.edits.set(place, copy);
   }
 
   kernelShape(place) {
@@ -481,8 +490,8 @@ export class Network {
   }
 
   /** All layers' outputs for a picture, as `forward`. */
-  run(picture, epoch, options) {
-    return forward(this.layers, picture, (place) => this.weights(place, epoch), options);
+  run(picture, epoch, { asTrained = false, ...options } = {}) {
+    return forward(this.layers, picture, (place) => this.weights(place, epoch, asTrained), options);
   }
 }
 
@@ -557,7 +566,8 @@ canvas { image-rendering: pixelated; display: block; background: #fff; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
 td, th { border: 1px solid var(--line); padding: 1px 5px; text-align: right; font-weight: normal; }
 td.out { color: var(--line); } .sum { font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; max-width: 100%; }
-.bar { display: grid; grid-template-columns: 90px 160px 60px; gap: 6px; align-items: center; font-size: 12px; }
+td input { width: 62px; padding: 0 2px; font-size: 12px; color: inherit; background: transparent; border: 0;
+  text-align: right; } .bar { display: grid; grid-template-columns: 90px 120px 56px 50px; gap: 6px; align-items: center; font-size: 12px; }
 .bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
 `;
 
@@ -624,12 +634,21 @@ function explain(network, state, outputs) {
   return { value, lines, parts };
 }
 
-function grid(numbers, rows, columns, caption) {
+/** Numbers as a table, coloured; onEdit: told the place and the new number of a cell that the reader changes. */
+function grid(numbers, rows, columns, caption, onEdit = null) {
   const table = make("table", {}, make("caption", {}, caption));
   const scale = largestOf(numbers) || 1;
   for (let row = 0; row < rows; row++) {
-    const cells = numbers.slice(row * columns, (row + 1) * columns).map((value) => {
+    const cells = numbers.slice(row * columns, (row + 1) * columns).map((value, column) => {
       const cell = make("td", { className: value === null ? "out" : "" }, value === null ? "·" : told(value));
+      if (onEdit) {
+        const field = make("input", { type: "number", step: 0.05, value: Number(value.toFixed(3)) });
+        field.setAttribute("aria-label", `${caption}, row ${row}, column ${column}`);
+        field.addEventListener("change", () => {
+          if (Number.isFinite(field.valueAsNumber)) onEdit(row * columns + column, field.valueAsNumber);
+        });
+        cell.replaceChildren(field);
+      }
       if (value !== null) {
         const colour = diverging(value / scale);
         cell.style.background = `rgb(${colour})`;
@@ -667,6 +686,16 @@ export function nearTwins(filters) {
   }
   return found;
 }
+
+/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts. */
+const PRESETS = {
+  zero: () => 0,
+  negative: (a, b, rows, columns, old) => -old,
+  identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
+  blur: (a, b, rows, columns) => 1 / (rows * columns),
+  "edges, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
+  "edges, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
+};
 
 /** The layer in which a convolution's numbers have been through its batch norm and activation. */
 function activated(layers, place) {
@@ -721,6 +750,12 @@ export function render(el, data) {
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
       make("label", {}, gallery.own, "each on its own scale"), gallery.innerLabel),
     gallery.tiles, gallery.told, gallery.dead);
+  const editing = {
+    box: make("div", { className: "row controls", role: "group", "aria-label": "Edit the kernel" }),
+    told: make("p", { role: "status" }),
+  };
+  const resetButton = make("button", { type: "button" }, "reset");
+  const ablateButton = make("button", { type: "button" }, "switch the filter off");
   const inputCanvas = make("canvas", { role: "img" });
   const mapCanvas = make("canvas", { tabIndex: 0, role: "application" });
   const outline = () => {
@@ -824,6 +859,70 @@ export function render(el, data) {
       `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
   }
 
+  /** Change the weights of the layer shown; outputs before it still hold. */
+  function edit(change) {
+    if (change) network.edit(state.place, state.epoch, change);
+    else network.edits.clear();
+    outputs = network.run(pictureOf(state.picture), state.epoch, change ? { before: outputs, changed: state.place } : {});
+    drawClasses();
+    drawLayer();
+    drawKernels();
+    drawPoint();
+    countRight();
+  }
+
+  /** Where the chosen filter's weight for an input channel lies, by its place in the window. */
+  function placeOf(inner) {
+    const layer = layers[state.place], [rows, columns, channels, filters] = network.kernelShape(state.place);
+    return (at) => layer.kind === "depthwise" ? at * channels * filters + state.channel
+      : (at * channels + inner) * filters + state.channel;
+  }
+
+  for (const [name, preset] of Object.entries(PRESETS)) {
+    const button = make("button", { type: "button" }, name);
+    button.addEventListener("click", () => edit((kernel) => {
+      const [rows, columns, channels] = network.kernelShape(state.place);
+      for (let inner = 0; inner < (layers[state.place].kind === "depthwise" ? 1 : channels); inner++) {
+        const where = placeOf(inner);
+        for (let at = 0; at < rows * columns; at++) {
+          kernel[where(at)] = preset(Math.floor(at / columns), at % columns, rows, columns, kernel[where(at)]);
+        }
+      }
+    }));
+    editing.box.append(button);
+  }
+  ablateButton.addEventListener("click", () => edit((kernel, bias) => {
+    const [rows, columns, channels] = network.kernelShape(state.place);
+    for (let inner = 0; inner < (layers[state.place].kind === "depthwise" ? 1 : channels); inner++) {
+      const where = placeOf(inner);
+      for (let at = 0; at < rows * columns; at++) kernel[where(at)] = 0;
+    }
+    if (bias) bias[state.channel] = 0;
+  }));
+  resetButton.addEventListener("click", () => edit(null));
+  editing.box.append(ablateButton, resetButton);
+  parts.gallery.append(make("h3", {}, "Edit the chosen kernel, all its input channels"), editing.box, editing.told);
+
+  let judging = 0;
+  /** How many of the pictures the network gets right, as edited and as trained. */
+  function countRight() {
+    const mine = ++judging, epoch = state.epoch, right = { edited: 0, trained: 0 };
+    editing.told.textContent = "";
+    if (!network.edits.size || !data.labels) return;
+    const best = (found) => found && found.data.indexOf(Math.max(...found.data));
+    let number = 0;
+    const next = () => {
+      if (mine !== judging) return;
+      const picture = pictureOf(number), label = data.labels[number];
+      right.edited += best(network.run(picture, epoch).at(-1)) === label;
+      right.trained += best(network.run(picture, epoch, { asTrained: true }).at(-1)) === label;
+      if (++number < count) return void setTimeout(next);
+      editing.told.textContent =
+        `Edited, the network gets ${right.edited} of these ${count} pictures right; as trained, ${right.trained}.`;
+    };
+    setTimeout(next);
+  }
+
   let counting = 0;
   /** Count, picture after picture, which filters never answer. */
   function countDead() {
@@ -867,7 +966,10 @@ export function render(el, data) {
     for (const { channel, window, kernel, rows, columns } of found.parts) {
       if (rows * columns > 121) continue;
       parts.grids.append(grid(window, rows, columns, `window, input channel ${channel}`));
-      if (kernel) parts.grids.append(grid(kernel, rows, columns, `kernel, filter ${state.channel}`));
+      if (!kernel) continue;
+      const where = placeOf(layer.kind === "depthwise" ? 0 : channel % network.kernelShape(state.place)[2]);
+      parts.grids.append(grid(kernel, rows, columns, `kernel, filter ${state.channel}`,
+        (at, value) => edit((numbers) => { numbers[where(at)] = value; })));
     }
     mapCanvas.setAttribute("aria-label",
       `Output of ${layer.name}, channel ${state.channel}. Arrow keys move from pixel to pixel.`);
@@ -877,13 +979,18 @@ export function render(el, data) {
     parts.classes.replaceChildren();
     const last = outputs.at(-1);
     if (!last || last.shape.length !== 1) return;
-    const chances = layers.at(-1).activation === "softmax" ? last.data : softmax(last.data, last.shape[0]);
+    const chancesOf = ({ data: numbers, shape }) =>
+      layers.at(-1).activation === "softmax" ? numbers : softmax(numbers, shape[0]);
+    const chances = chancesOf(last);
+    const before = network.edits.size
+      ? chancesOf(network.run(pictureOf(state.picture), state.epoch, { asTrained: true }).at(-1)) : null;
     chances.forEach((chance, number) => {
       const bar = make("i", {});
-      bar.style.width = `${Math.round(160 * chance)}px`;
+      bar.style.width = `${Math.round(120 * chance)}px`;
       const name = data.classes?.[number] ?? `class ${number}`;
       parts.classes.append(make("div", { className: "bar" }, make("span", {}, name), make("span", {}, bar),
-        make("span", {}, `${(100 * chance).toFixed(1)} %`)));
+        make("span", {}, `${(100 * chance).toFixed(1)} %`),
+        make("span", {}, before ? `${chance < before[number] ? "−" : "+"}${Math.abs(100 * (chance - before[number])).toFixed(1)}` : "")));
     });
   }
 
