@@ -92,7 +92,7 @@ def test_the_arithmetic_of_every_kind_of_layer_ends_in_the_number(opened, pictur
 def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     paths = {weight.path: weight.numpy() for weight in network.weights}
     snapshots = {path: np.stack([value * share for share in (0.0, 0.5, 1.0)]) for path, value in paths.items()}
-    page = opened(network, pictures, snapshots=snapshots)
+    page = opened(network, pictures, snapshots=snapshots, history={"accuracy": [0.25, 0.5]})
     page.locator("#page canvas[role=application]").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
@@ -103,8 +103,10 @@ def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     page.keyboard.press("Home")
     assert slider.get_attribute("aria-valuetext") == "epoch 0"
     assert number_shown(page) == 0
+    assert "before training" in page.locator("#page .lens").inner_text()
     page.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "epoch 1"
+    assert "training accuracy 25.0 %" in page.locator("#page .lens").inner_text()
 
 
 def receptive(page):

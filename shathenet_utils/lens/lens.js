@@ -5,13 +5,30 @@
 
 // Numbers -------------------------------------------------------------------------------------------------------------
 
+const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
+const DIGITS = new Uint8Array(128);
+for (let digit = 0; digit < 85; digit++) DIGITS[LETTERS.charCodeAt(digit)] = digit;
+
+/** Bytes of a text in base 85, as payload.py's `encode` writes it. */
+function bytesOf(text) {
+  const many = Math.floor((text.length * 4) / 5), bytes = new Uint8Array(many + 4);
+  for (let from = 0, to = 0; from < text.length; from += 5, to += 4) {
+    let word = 0;
+    for (let at = from; at < from + 5; at++) word = word * 85 + (at < text.length ? DIGITS[text.charCodeAt(at)] : 84);
+    bytes.set([word / 2 ** 24, word >>> 16, word >>> 8, word], to);
+  }
+  return bytes.slice(0, many);
+}
+
 /** The numbers of an array that payload.py's `encode` wrote: Float32Array, or Uint8Array of bytes. */
 export function decode({ dtype, data }) {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const bytes = bytesOf(data);
   if (dtype === "u1") return bytes;
-  const view = new DataView(bytes.buffer);
-  if (dtype === "f4") return Float32Array.from({ length: bytes.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
-  return Float32Array.from({ length: bytes.length / 2 }, (_, i) => half(view.getUint16(2 * i, true)));
+  const view = new DataView(bytes.buffer), numbers = new Float32Array(bytes.length / (dtype === "f4" ? 4 : 2));
+  for (let i = 0; i < numbers.length; i++) {
+    numbers[i] = dtype === "f4" ? view.getFloat32(4 * i, true) : half(view.getUint16(2 * i, true));
+  }
+  return numbers;
 }
 
 function half(bits) {
@@ -726,6 +743,7 @@ export function render(el, data) {
     layer: make("select", { ariaLabel: "Layer" }),
     epoch: make("input", { type: "range", min: 0, max: epochs.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" }),
     epochTold: make("output", {}),
+    curve: make("div", {}),
     inputStage: make("div", { className: "stage" }),
     mapStage: make("div", { className: "stage" }),
     channels: make("div", { className: "tiles", role: "group", "aria-label": "Channel" }),
@@ -742,6 +760,7 @@ export function render(el, data) {
     innerLabel: null,
     tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
     told: make("p", {}),
+    moved: make("p", {}),
     dead: make("p", { role: "status" }),
   };
   gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
@@ -749,7 +768,7 @@ export function render(el, data) {
     make("h3", {}, "Kernels"),
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
       make("label", {}, gallery.own, "each on its own scale"), gallery.innerLabel),
-    gallery.tiles, gallery.told, gallery.dead);
+    gallery.tiles, gallery.told, gallery.moved, gallery.dead);
   const editing = {
     box: make("div", { className: "row controls", role: "group", "aria-label": "Edit the kernel" }),
     told: make("p", { role: "status" }),
@@ -853,6 +872,9 @@ export function render(el, data) {
       return button;
     }));
     const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
+    const moved = distance();
+    gallery.moved.textContent = moved === null ? ""
+      : `From its start this layer's kernel has moved by ${moved.toFixed(2)} of its norm then.`;
     gallery.told.textContent =
       `${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
       `Norms from ${told(norms[0])} to ${told(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
@@ -1003,7 +1025,39 @@ export function render(el, data) {
     [...parts.pictures.children].forEach((button, number) =>
       button.setAttribute("aria-pressed", String(number === state.picture)));
     parts.epochTold.textContent = state.epoch === null ? "" : `epoch ${state.epoch}`;
+    drawCurve();
     parts.epoch.setAttribute("aria-valuetext", parts.epochTold.textContent);
+  }
+
+  /** Training accuracy by epoch, with a mark at the one shown; and how far the layer's kernels are from their start. */
+  function drawCurve() {
+    if (!data.curve || state.epoch === null) return;
+    const many = data.curve.length, at = state.epoch, reached = at ? data.curve[at - 1] : null;
+    const points = data.curve.map((value, i) => `${((i + 1) / many) * 100},${(1 - value) * 30}`).join(" ");
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    for (const [name, value] of Object.entries({ viewBox: "0 0 100 30", width: 200, height: 60, preserveAspectRatio: "none", "aria-hidden": "true" })) {
+      svg.setAttribute(name, value);
+    }
+    const add = (tag, attributes) => {
+      const shape = document.createElementNS("http://www.w3.org/2000/svg", tag);
+      for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
+      shape.setAttribute("vector-effect", "non-scaling-stroke");
+      svg.append(shape);
+    };
+    add("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
+    add("line", { x1: (at / many) * 100, x2: (at / many) * 100, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2 });
+    parts.curve.replaceChildren(svg, make("p", {},
+      reached === null ? "before training" : `training accuracy ${(100 * reached).toFixed(1)} %`));
+  }
+
+  /** How far a layer's kernel is from where it started, of its norm then. */
+  function distance() {
+    const path = layers[state.place].weights.kernel;
+    if (!path || !network.epochs) return null;
+    const now = network.array(path, state.epoch), start = network.array(path, network.epochs[0]);
+    if (!now || !start) return null;
+    const norm = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
+    return norm(now.data.map((value, at) => value - start.data[at])) / norm(start.data);
   }
 
   /** Change some of the state, and draw what depends on it. */
@@ -1057,7 +1111,7 @@ export function render(el, data) {
     make("h2", {}, data.title),
     make("div", { className: "row controls" },
       make("label", {}, "Layer", parts.layer),
-      network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null),
+      network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve),
     parts.note,
     parts.pictures,
     make("div", { className: "row" },

@@ -254,20 +254,33 @@ _TRANSLATIONS = {
 
 
 def encode(array) -> dict:
-    """An array as JSON: its shape, its dtype ("f2", "f4" or "u1", little-endian) and its bytes in base 64."""
+    """An array as JSON: its shape, its dtype ("f2", "f4" or "u1", little-endian) and its bytes in base 85, four in five
+    letters (RFC 1924's, with a comma for "<", which must not stand in a page)."""
     array = np.asarray(array)
     kind = {"float16": "f2", "float32": "f4", "uint8": "u1"}[array.dtype.name]
     data = np.ascontiguousarray(array, "<" + kind if kind != "u1" else kind)
-    return {"shape": list(array.shape), "dtype": kind, "data": base64.b64encode(data.tobytes()).decode("ascii")}
+    told = base64.b85encode(data.tobytes()).decode("ascii").replace("<", ",")
+    return {"shape": list(array.shape), "dtype": kind, "data": told}
 
 
-def payload(model, pictures, labels=None, classes=None, *, snapshots: dict | None = None, title: str = "") -> dict:
+def payload(
+    model,
+    pictures,
+    labels=None,
+    classes=None,
+    *,
+    snapshots: dict | None = None,
+    history: dict | None = None,
+    epochs: int = 20,
+    title: str = "",
+) -> dict:
     """All that the lens shows of a network, ready for JSON.
 
     pictures: uint8 (n, height, width, channels), of the network's input size; labels: (n,), numbers of `classes`, the
     names of the network's outputs. snapshots: what a run kept of its epochs, as `records.load_arrays` reads it;
-    without, the model's own weights are shown. Weights are rounded to float16. Raises LensError where something
-    doesn't fit.
+    without, the model's own weights are shown. epochs: at most so many of them, first and last included, beside
+    those that a large network kept of all its layers. history: a record's, for its curve. Weights are rounded to
+    float16. Raises LensError where something doesn't fit.
     """
     found = layers_of(model)
     pictures = np.asarray(pictures)
@@ -280,14 +293,15 @@ def payload(model, pictures, labels=None, classes=None, *, snapshots: dict | Non
     paths = {path for layer in found for path in layer["weights"].values()}
     if snapshots is None:
         arrays = {weight.path: encode(_half(weight)) for weight in model.weights if weight.path in paths}
-        epochs = None
+        shown = None
     else:
-        arrays, epochs = _of_epochs(snapshots, paths, model.name)
+        arrays, shown = _of_epochs(snapshots, paths, model.name, epochs)
     return {
         "title": title or model.name,
         "layers": found,
         "arrays": arrays,
-        "epochs": epochs,
+        "epochs": shown,
+        "curve": None if history is None else [round(float(value), 4) for value in history["accuracy"]],
         "pictures": encode(pictures),
         "labels": None if labels is None else [int(label) for label in labels],
         "classes": None if classes is None else [str(name) for name in classes],
@@ -299,16 +313,18 @@ def _half(array) -> np.ndarray:
         return np.asarray(array, np.float32).astype(np.float16)
 
 
-def _of_epochs(snapshots: dict, paths: set[str], name: str) -> tuple[dict, list[int]]:
-    """The snapshots' arrays, encoded, each with the epochs that it has; and all epochs."""
+def _of_epochs(snapshots: dict, paths: set[str], name: str, most: int) -> tuple[dict, list[int]]:
+    """The snapshots' arrays, encoded, each with the epochs that it has; and all epochs that are shown."""
     if lacking := sorted(paths - set(snapshots)):
         raise LensError(f"The snapshots are not of {name}: they lack {lacking[0]}.")
-    few = snapshots.get("epochs of the rest")
-    most = max(len(snapshots[path]) for path in paths)
-    epochs = list(range(most)) if few is None or most > len(few) else [int(epoch) for epoch in few]
+    last = max(len(snapshots[path]) for path in paths) - 1
+    few = [int(epoch) for epoch in snapshots.get("epochs of the rest", ())]
+    last = max([last, *few])
+    shown = sorted({round(place) for place in np.linspace(0, last, max(2, min(most, last + 1)))} | set(few))
     arrays = {}
     for path in paths:
         stacked = snapshots[path]
-        own = epochs if len(stacked) == most else [int(epoch) for epoch in few]
-        arrays[path] = encode(_half(stacked)) | {"epochs": own}
-    return arrays, epochs
+        own = list(range(last + 1)) if len(stacked) == last + 1 else few
+        kept = [epoch for epoch in own if epoch in shown]
+        arrays[path] = encode(_half(stacked[[own.index(epoch) for epoch in kept]])) | {"epochs": kept}
+    return arrays, shown
