@@ -10,11 +10,16 @@ import sys
 import time
 import urllib.request
 
+import nbformat
 import pytest
 
 from shathenet_utils import ROOT
 
 pytestmark = pytest.mark.browser
+LENS = (
+    "from shathenet_utils import datasets, lens, models",
+    "lens.open(models.v1_0(), datasets.toy_shapes(20, 10, 10), pictures=5)",
+)
 KERNEL = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel"
 
 
@@ -23,6 +28,9 @@ def lab(tmp_path_factory):
     """A JupyterLab on 127.0.0.1 with settings of its own, on a copy of the notebooks: (address, token)."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", home / "notebooks")
+    cells = [nbformat.v4.new_code_cell(source) for source in LENS]
+    python = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), home / "lens.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -78,8 +86,8 @@ def _is_stranger(url: str) -> bool:
     return url.startswith(("http:", "https:", "ws:", "wss:")) and "//127.0.0.1:" not in url
 
 
-def open_notebook(page, lab, name):
-    page.goto(f"{lab[0]}/lab/tree/notebooks/{name}?token=secret&reset", wait_until="domcontentloaded")
+def open_notebook(page, lab, name, folder="notebooks/"):
+    page.goto(f"{lab[0]}/lab/tree/{folder}{name}?token=secret&reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
     # Before the kernel is ready "run all" would ask which kernel to use.
     page.wait_for_function(f"{KERNEL}?.status === 'idle'", timeout=90_000)
@@ -134,3 +142,19 @@ def test_every_picture_has_a_text_and_every_stored_page_reads_without_running(pa
     text = page.inner_text(".jp-Notebook")
     assert "model not found" not in text.lower()
     assert "HBox(children" not in text and "VBox(children" not in text
+
+
+def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
+    open_notebook(page, lab, "lens.ipynb", folder="")
+    run_all(page)
+    pixels = page.locator("canvas[role=application]")
+    pixels.wait_for(timeout=30_000)
+    pixels.scroll_into_view_if_needed()
+    box = pixels.bounding_box()
+    page.mouse.move(box["x"] + 0.5 / 32 * box["width"], box["y"] + 4.5 / 32 * box["height"])
+    page.get_by_text("conv1, channel 0 at row 4, column 0").wait_for()
+    pixels.focus()
+    page.keyboard.press("ArrowRight")
+    page.get_by_text("conv1, channel 0 at row 4, column 1").wait_for()
+    (shown,) = cells_of(page)[1]["outputs"]
+    assert '<img alt="The first 16 of 16 kernels' in "".join(shown["data"]["text/html"])

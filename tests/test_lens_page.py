@@ -5,9 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from shathenet_utils import models
+from shathenet_utils import datasets, lens, models, records
 from shathenet_utils.blocks import keras, layers
-from shathenet_utils.lens import payload, widget
+from shathenet_utils.lens import payload
 
 pytestmark = pytest.mark.browser
 CLASSES = [f"class {number}" for number in range(10)]
@@ -33,7 +33,8 @@ def opened(browser, tmp_path):
     pages, asked, errors = [], [], []
 
     def opened(*arguments, width=1280, **more):
-        path = widget.to_html(tmp_path / "lens.html", *arguments, **more)
+        shown = lens.Lens(payload.payload(*arguments, **more), None)
+        path = shown.to_html(tmp_path / "lens.html")
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -239,6 +240,22 @@ def test_pictures_of_another_size_are_refused_in_one_sentence(network):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.float32))
     with pytest.raises(payload.LensError, match="The snapshots are not of v1_0: they lack conv1/bias"):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.uint8), snapshots={"x": np.zeros((2, 3))})
+
+
+def test_a_notebook_gets_a_widget_and_a_figure_with_its_words(network):
+    shown = lens.open(network, datasets.toy_shapes(20, 10, 10), pictures=4)
+    bundle = shown._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"].startswith("The first 16 of 16 kernels, 7×7, of the first convolution of v1_0.")
+    assert '<img alt="The first 16' in bundle["text/html"]
+    assert shown.data["pictures"]["shape"] == [4, 32, 32, 3]
+    assert shown.data["classes"][0] == datasets.toy_shapes(20, 10, 10).class_names[0]
+
+
+def test_a_page_that_cannot_be_written_is_one_sentence(network, pictures, tmp_path):
+    shown = lens.Lens(payload.payload(network, pictures), None)
+    with pytest.raises(records.RecordError, match="lens.html"):
+        shown.to_html(tmp_path / "file" / "lens.html") if (tmp_path / "file").write_text("") == 0 else None
 
 
 def test_the_page_fits_a_telephone(opened, network, pictures):

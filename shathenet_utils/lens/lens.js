@@ -724,8 +724,9 @@ function activated(layers, place) {
 
 // The lens ------------------------------------------------------------------------------------------------------------
 
-/** Draw the lens into an element; returns what a test or a page may ask: {state, value, set}. */
-export function render(el, data) {
+/** Draw the lens into an element; returns what a page may ask of it. Not exported: anywidget would take it for its own
+ *  door, below. */
+function render(el, data) {
   const network = new Network(data), layers = network.layers;
   const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
   const [count, height, width, channels] = data.pictures.shape, bytes = decode(data.pictures);
@@ -1122,3 +1123,6 @@ export function render(el, data) {
   set({});
   return { state, set, outputs: () => outputs, network };
 }
+
+/** What a notebook asks for: anywidget's door. */
+export default { render: ({ model, el }) => void render(el.appendChild(make("div")), model.get("data")) };

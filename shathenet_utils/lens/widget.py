@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from shathenet_utils import records
+import numpy as np
+
+from shathenet_utils import plots, records
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
@@ -29,16 +31,56 @@ window.lens = render(document.getElementById("page"), JSON.parse(document.getEle
 """
 
 
-def to_html(path, model, pictures, labels=None, classes=None, **arguments) -> Path:
-    """Write the lens as one page that opens without a network; arguments as `payload`'s. Returns its path.
+class Lens:
+    """The lens on a network: a notebook shows it as its last expression, with a figure where it can't live."""
 
-    Raises LensError where the network or the pictures don't fit, RecordError where the page can't be written.
+    def __init__(self, data: dict, figure: plots.Drawing):
+        self.data, self.figure = data, figure
+
+    def to_html(self, path) -> Path:
+        """Write it as one page that opens without a network; returns its path. Raises RecordError where it can't."""
+        path = Path(path)
+        with records.writing_to(path), records.written_whole(path) as temporary:
+            temporary.write_text(page(self.data), encoding="utf-8")
+        return path
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        bundle, *_ = _widget(self.data)._repr_mimebundle_()
+        return bundle | self.figure._repr_mimebundle_()
+
+
+def open(model, dataset, pictures: int = 20, **arguments) -> Lens:
+    """The lens on a network and the first so many test pictures of a dataset, a `datasets.Dataset`.
+
+    arguments: further ones of `payload`. Raises LensError where network and pictures don't fit.
     """
-    data = payload(model, pictures, labels, classes, **arguments)
-    path = Path(path)
-    with records.writing_to(path), records.written_whole(path) as temporary:
-        temporary.write_text(page(data), encoding="utf-8")
-    return path
+    shown = slice(0, pictures)
+    data = payload(model, dataset.test_images[shown], dataset.test_labels[shown], dataset.class_names, **arguments)
+    return Lens(data, _figure(model, data["title"]))
+
+
+def _figure(model, title: str) -> plots.Drawing:
+    """The first convolution's kernels, for where the lens can't live; of other than three channels one, in grey."""
+    kernels = (layer.kernel for layer in model.layers if hasattr(layer, "kernel"))
+    kernel = next((kernel for kernel in kernels if len(kernel.shape) == 4), None)
+    numbers = np.zeros((1, 1, 3, 1), np.float32) if kernel is None else np.asarray(kernel, np.float32)
+    if numbers.shape[2] != 3:
+        numbers = np.repeat(numbers[:, :, :1], 3, axis=2)
+    height, width, _, filters = numbers.shape
+    shown = f"The first {min(filters, 32)} of {filters} kernels, {height}×{width}, of the first convolution of {title}."
+    alt = f"{shown} Run the page for the lens itself."
+    return plots.kernels({title: numbers[..., :32]}, name="", alt=alt, columns=16)
+
+
+def _widget(data: dict):
+    import anywidget
+    import traitlets
+
+    class Widget(anywidget.AnyWidget):
+        _esm = SCRIPT.read_text(encoding="utf-8")
+        data = traitlets.Dict().tag(sync=True)
+
+    return Widget(data=data)
 
 
 def page(data: dict) -> str:
