@@ -147,7 +147,7 @@ def test_every_picture_has_a_text_and_every_stored_page_reads_without_running(pa
 def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
     open_notebook(page, lab, "lens.ipynb", folder="")
     run_all(page)
-    pixels = page.locator("canvas[role=application]")
+    pixels = page.locator("canvas[role=application]:not(.pen)")
     pixels.wait_for(timeout=30_000)
     pixels.scroll_into_view_if_needed()
     box = pixels.bounding_box()

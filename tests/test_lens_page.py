@@ -32,14 +32,14 @@ def opened(browser, tmp_path):
     """A function that writes a lens and opens it; asks for anything but the file fail the test."""
     pages, asked, errors = [], [], []
 
-    def opened(*arguments, width=1280, **more):
-        shown = lens.Lens(payload.payload(*arguments, **more), None)
+    def opened(*arguments, width=1280, shown=None, at="", **more):
+        shown = shown or lens.Lens(payload.payload(*arguments, **more), None)
         path = shown.to_html(tmp_path / "lens.html")
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path.as_uri())
-        page.wait_for_function("window.lens?.state")
+        page.goto(path.as_uri() + at)
+        page.wait_for_selector("#page canvas[role=application]:not(.pen)", state="attached")
         pages.append(page)
         return page
 
@@ -63,7 +63,7 @@ def test_hovering_a_pixel_shows_the_number_that_keras_computes(opened, network, 
     outputs = np.asarray(keras.Model(network.input, network.get_layer("conv1").output)(pictures[:1]))[0]
     row, column, channel = 5, 9, int(outputs[5, 9].argmax())
     page.locator(f"#page .tiles button[title='channel {channel}']").click()
-    box = page.locator("#page canvas[role=application]").bounding_box()
+    box = page.locator("#page canvas[role=application]:not(.pen)").bounding_box()
     page.mouse.move(box["x"] + (column + 0.5) * box["width"] / 32, box["y"] + (row + 0.5) * box["height"] / 32)
     assert f"conv1, channel {channel} at row {row}, column {column}" in told(page)
     assert number_shown(page) == pytest.approx(outputs[row, column, channel], abs=5e-4)
@@ -94,7 +94,7 @@ def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     paths = {weight.path: weight.numpy() for weight in network.weights}
     snapshots = {path: np.stack([value * share for share in (0.0, 0.5, 1.0)]) for path, value in paths.items()}
     page = opened(network, pictures, snapshots=snapshots, history={"accuracy": [0.25, 0.5]})
-    page.locator("#page canvas[role=application]").focus()
+    page.locator("#page canvas[role=application]:not(.pen)").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
     assert "at row 1, column 1" in told(page)
@@ -240,6 +240,89 @@ def test_pictures_of_another_size_are_refused_in_one_sentence(network):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.float32))
     with pytest.raises(payload.LensError, match="The snapshots are not of v1_0: they lack conv1/bias"):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.uint8), snapshots={"x": np.zeros((2, 3))})
+
+
+def test_the_address_holds_what_is_looked_at(opened, network, pictures):
+    page = opened(network, pictures, at="#place=4&channel=2&row=3&column=1&picture=1&epoch=7")
+    assert "conv2, channel 2 at row 3, column 1" in told(page)
+    page.evaluate("window.lens.set({ row: 5 })")
+    assert "row=5" in page.evaluate("location.hash")
+    page = opened(network, pictures, at="#place=99&channel=-1&row=%3Cb%3E&nonsense")
+    assert "logits" in told(page)
+
+
+def test_a_file_of_the_readers_own_is_seen_and_never_sent(opened, network, pictures, tmp_path):
+    from PIL import Image
+
+    colour = np.full((90, 70, 3), (200, 30, 60), np.uint8)
+    Image.fromarray(colour).save(tmp_path / "own.png")
+    page = opened(network, pictures, [3, 1, 2], CLASSES)
+    page.get_by_text("Your own picture", exact=True).click()
+    page.get_by_label("Or a file").set_input_files(tmp_path / "own.png")
+    page.get_by_text("made 32×32 here; it has not left this page").wait_for()
+    np.testing.assert_allclose(chances(page), np.asarray(network(colour[None, :32, :32]))[0], atol=1e-5)
+    (tmp_path / "none.png").write_text("no picture")
+    page.get_by_label("Or a file").set_input_files(tmp_path / "none.png")
+    page.get_by_text("This file is no picture that the browser can read.").wait_for()
+
+
+def test_a_picture_is_drawn_by_keyboard_and_by_pointer(opened, network, pictures):
+    page = opened(network, pictures)
+    page.get_by_text("Your own picture", exact=True).click()
+    pen = page.locator("#page canvas.pen")
+    pen.focus()
+    for key in ("ArrowDown", "ArrowRight", " "):
+        page.keyboard.press(key)
+    drawn = np.full((1, 32, 32, 3), 255, np.uint8)
+    drawn[0, 1, 1] = 0
+    np.testing.assert_allclose(chances(page), np.asarray(network(drawn))[0], atol=1e-5)
+    pen.scroll_into_view_if_needed()
+    box = pen.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 10.5 / 32, box["y"] + box["height"] * 20.5 / 32)
+    page.mouse.down()
+    page.mouse.up()
+    drawn[0, 20, 10] = 0
+    np.testing.assert_allclose(chances(page), np.asarray(network(drawn))[0], atol=1e-5)
+    page.get_by_role("button", name="clear").click()
+    np.testing.assert_allclose(chances(page), np.asarray(network(np.full_like(drawn, 255)))[0], atol=1e-5)
+
+
+def test_a_map_is_saved_as_numbers_and_as_a_picture(opened, network, pictures, tmp_path):
+    page = opened(network, pictures)
+    page.locator("#page .tiles button[title='channel 3']").click()
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="CSV").click()
+    assert waited.value.suggested_filename == "v1_0_conv1_3.csv"
+    numbers = np.loadtxt(waited.value.path(), delimiter=",")
+    outputs = np.asarray(keras.Model(network.input, network.get_layer("conv1").output)(pictures[:1]))[0, ..., 3]
+    np.testing.assert_allclose(numbers, outputs, atol=1e-5)
+    with page.expect_download() as waited:
+        page.get_by_role("button", name="PNG").click()
+    assert waited.value.path().read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_pictures_that_a_filter_answers_most_come_first(opened, network, pictures):
+    page = opened(network, pictures)
+    outputs = np.asarray(keras.Model(network.input, network.get_layer("conv1").output)(pictures))
+    page.get_by_text("Pictures that the filter answers most").wait_for()
+    page.locator("#page .tiles button[title='channel 5']").click()
+    shown = page.get_by_label("Pictures that the filter answers most").get_by_role("button").all()
+    order = np.argsort(-outputs[..., 5].max(axis=(1, 2)), kind="stable")
+    assert [int(one.get_attribute("aria-label").split()[1].rstrip(",")) for one in shown] == order.tolist()
+
+
+def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
+    pixels = keras.Input((32, 32, 3), name="pictures")
+    other = keras.Model(pixels, layers.Conv2D(16, 3, 4, padding="same", name="conv1")(pixels), name="other")
+    first, second = (lens.Lens(payload.payload(model, pictures), None) for model in (network, other))
+    page = opened(shown=lens.compare(first, second))
+    maps = page.locator("#page canvas[role=application]:not(.pen)")
+    box = maps.first.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 20.5 / 32, box["y"] + box["height"] * 9.5 / 32)
+    said = [one.inner_text().splitlines()[0] for one in page.locator("#page .sum").all()]
+    assert said[0].startswith("conv1, channel 0 at row 9, column 20")
+    assert said[1].startswith("conv1, channel 0 at row 2, column 5")
+    assert page.title() == "v1_0 and other"
 
 
 def test_a_notebook_gets_a_widget_and_a_figure_with_its_words(network):

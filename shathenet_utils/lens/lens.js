@@ -576,7 +576,7 @@ select, button, input { font: inherit; color: inherit; background: var(--soft); 
 button { cursor: pointer; } :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
 canvas { image-rendering: pixelated; display: block; background: #fff; }
 .tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
-.tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; }
+.tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; } canvas.pen { width: 192px; border: 1px solid var(--line); }
 .stage { position: relative; } .stage canvas { width: 256px; } .stage svg { position: absolute; inset: 0; width: 100%;
   height: 100%; pointer-events: none; } .stage rect { fill: none; stroke: var(--mark); stroke-width: 2px;
   vector-effect: non-scaling-stroke; }
@@ -679,6 +679,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
 }
 
 const MOST_TILES = 256;
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const ALIKE = 0.95;
 
 /** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
@@ -726,11 +727,12 @@ function activated(layers, place) {
 
 /** Draw the lens into an element; returns what a page may ask of it. Not exported: anywidget would take it for its own
  *  door, below. */
-function render(el, data) {
+function render(el, data, options = {}) {
   const network = new Network(data), layers = network.layers;
   const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
   const [count, height, width, channels] = data.pictures.shape, bytes = decode(data.pictures);
-  const pictureOf = (number) => ({
+  const own = { shape: [height, width, channels], data: new Float32Array(height * width * channels).fill(255) };
+  const pictureOf = (number) => number === count ? own : ({
     shape: [height, width, channels],
     data: Float32Array.from(bytes.subarray(number * size([height, width, channels]), (number + 1) * size([height, width, channels]))),
   });
@@ -762,6 +764,8 @@ function render(el, data) {
     tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
     told: make("p", {}),
     moved: make("p", {}),
+    most: make("div", { className: "tiles", role: "group", "aria-label": "Pictures that the filter answers most" }),
+    mostTitle: make("h3", {}, "Pictures that the filter answers most"),
     dead: make("p", { role: "status" }),
   };
   gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
@@ -769,7 +773,8 @@ function render(el, data) {
     make("h3", {}, "Kernels"),
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
       make("label", {}, gallery.own, "each on its own scale"), gallery.innerLabel),
-    gallery.tiles, gallery.told, gallery.moved, gallery.dead);
+    gallery.tiles, gallery.told, gallery.moved, gallery.dead,
+    gallery.mostTitle, gallery.most);
   const editing = {
     box: make("div", { className: "row controls", role: "group", "aria-label": "Edit the kernel" }),
     told: make("p", { role: "status" }),
@@ -801,6 +806,75 @@ function render(el, data) {
     button.addEventListener("click", () => set({ picture: number }));
     parts.pictures.append(button);
   }
+
+  const ownCanvas = make("canvas", { ariaHidden: "true" });
+  const ownButton = make("button", { type: "button", ariaLabel: "your own picture" }, ownCanvas);
+  ownButton.addEventListener("click", () => set({ picture: count }));
+  parts.pictures.append(ownButton);
+
+  /** The own picture has changed: show it. */
+  function ownChanged() {
+    paintPicture(ownCanvas, own);
+    paintPicture(pen.canvas, own);
+    if (state.picture === count) outputs = [];
+    set({ picture: count });
+  }
+
+  const pen = {
+    row: 0, column: 0,
+    canvas: make("canvas", { tabIndex: 0, role: "application", ariaLabel: "Your own picture. Arrow keys move the pen, Space draws a dot." }),
+    colour: make("input", { type: "color", value: "#000000" }),
+    file: make("input", { type: "file", accept: "image/*" }),
+    clear: make("button", { type: "button" }, "clear"),
+    told: make("p", { role: "status" }),
+  };
+  pen.canvas.className = "pen";
+  paintPicture(ownCanvas, own);
+  paintPicture(pen.canvas, own);
+  const dot = (row, column) => {
+    const hex = pen.colour.value, rgb = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+    const grey = Math.round((rgb[0] + rgb[1] + rgb[2]) / 3);
+    for (let c = 0; c < channels; c++) own.data[(row * width + column) * channels + c] = channels === 1 ? grey : rgb[c] ?? 0;
+    ownChanged();
+  };
+  pen.canvas.addEventListener("pointerdown", (event) => pen.canvas.setPointerCapture(event.pointerId));
+  for (const kind of ["pointerdown", "pointermove"]) {
+    pen.canvas.addEventListener(kind, (event) => {
+      if (!event.buttons) return;
+      const box = pen.canvas.getBoundingClientRect();
+      dot(clamp(Math.floor(((event.clientY - box.top) / box.height) * height), 0, height - 1),
+        clamp(Math.floor(((event.clientX - box.left) / box.width) * width), 0, width - 1));
+    });
+  }
+  pen.canvas.addEventListener("keydown", (event) => {
+    const move = MOVES[event.key];
+    if (!move && event.key !== " ") return;
+    event.preventDefault();
+    event.stopPropagation();
+    if (move) {
+      pen.row = clamp(pen.row + move[0], 0, height - 1);
+      pen.column = clamp(pen.column + move[1], 0, width - 1);
+      pen.told.textContent = `pen at row ${pen.row}, column ${pen.column}`;
+    } else dot(pen.row, pen.column);
+  });
+  pen.clear.addEventListener("click", () => {
+    own.data.fill(255);
+    ownChanged();
+  });
+  pen.file.addEventListener("change", async () => {
+    try {
+      const picture = await createImageBitmap(pen.file.files[0]), small = make("canvas", { width, height });
+      small.getContext("2d").drawImage(picture, 0, 0, width, height);
+      const pixels = small.getContext("2d").getImageData(0, 0, width, height).data;
+      for (let at = 0; at < width * height; at++) {
+        for (let c = 0; c < channels; c++) own.data[at * channels + c] = pixels[4 * at + Math.min(c, 2)];
+      }
+      pen.told.textContent = `Your file, made ${width}×${height} here; it has not left this page.`;
+      ownChanged();
+    } catch {
+      pen.told.textContent = "This file is no picture that the browser can read.";
+    }
+  });
 
   const depth = () => layers[state.place].shape.at(-1);
   const isMap = () => layers[state.place].shape.length === 3;
@@ -946,23 +1020,46 @@ function render(el, data) {
     setTimeout(next);
   }
 
+  let answers = [];
+  /** The pictures that the chosen filter answers most. */
+  function drawAnswers() {
+    const ready = answers.length === count && state.channel < answers[0].length;
+    gallery.most.replaceChildren();
+    gallery.mostTitle.hidden = !ready;
+    if (!ready) return;
+    const order = answers.map((most, number) => ({ number, value: most[state.channel] })).sort((a, b) => b.value - a.value);
+    for (const { number, value } of order.slice(0, 5)) {
+      const canvas = make("canvas", { ariaHidden: "true" });
+      paintPicture(canvas, pictureOf(number));
+      const button = make("button", { type: "button", ariaLabel: `picture ${number}, largest answer ${told(value)}` }, canvas, told(value));
+      button.addEventListener("click", () => set({ picture: number }));
+      gallery.most.append(button);
+    }
+  }
+
   let counting = 0;
   /** Count, picture after picture, which filters never answer. */
   function countDead() {
     const mine = ++counting, place = state.place, epoch = state.epoch, end = activated(layers, place);
     gallery.dead.textContent = "";
     if (parts.gallery.hidden || layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear") return;
-    const largest = new Float32Array(layers[end].shape.at(-1)).fill(-Infinity);
+    const filters = layers[end].shape.at(-1), largest = new Float32Array(filters).fill(-Infinity);
     let number = 0;
+    answers = [];
+    drawAnswers();
     const next = () => {
       if (mine !== counting) return;
       const out = network.run(pictureOf(number), epoch, { end })[end];
       if (!out) return;
-      out.data.forEach((value, at) => { largest[at % largest.length] = Math.max(largest[at % largest.length], value); });
+      const most = new Float32Array(filters).fill(-Infinity);
+      out.data.forEach((value, at) => { most[at % filters] = Math.max(most[at % filters], value); });
+      most.forEach((value, filter) => { largest[filter] = Math.max(largest[filter], value); });
+      answers.push(most);
       if (++number < count) return void setTimeout(next);
       const dead = [...largest.keys()].filter((filter) => largest[filter] <= 0);
       gallery.dead.textContent = `${dead.length} of ${largest.length} filters never answer on these ${count} pictures` +
         `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
+      drawAnswers();
     };
     setTimeout(next);
   }
@@ -1020,7 +1117,8 @@ function render(el, data) {
   function drawPicture() {
     const picture = pictureOf(state.picture);
     paintPicture(inputCanvas, picture);
-    const label = data.labels ? data.classes[data.labels[state.picture]] : `picture ${state.picture}`;
+    const label = state.picture === count ? "your own"
+      : data.labels ? data.classes[data.labels[state.picture]] : `picture ${state.picture}`;
     inputCanvas.setAttribute("aria-label", `The picture: ${label}. The outlined part is what the chosen pixel depends on.`);
     field.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     [...parts.pictures.children].forEach((button, number) =>
@@ -1062,10 +1160,11 @@ function render(el, data) {
   }
 
   /** Change some of the state, and draw what depends on it. */
-  function set(changes) {
+  function set(changes, quietly = false) {
     const before = { ...state };
     Object.assign(state, changes);
     const layer = layers[state.place];
+    state.picture = clamp(state.picture, 0, count);
     state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
     state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
     state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
@@ -1078,12 +1177,36 @@ function render(el, data) {
     } else if (["place", "channel", "inner"].some((name) => state[name] !== before[name])) {
       drawLayer();
       drawKernels();
+      drawAnswers();
     }
     if (state.place !== before.place || state.epoch !== before.epoch || !counting) countDead();
     parts.layer.value = String(state.place);
     parts.epoch.value = String(epochs.indexOf(state.epoch));
     drawPoint();
+    if (options.hash) {
+      history.replaceState(null, "", `#${new URLSearchParams(Object.entries(state).filter(([, value]) => value !== null))}`);
+    }
+    if (!quietly) options.onChange?.(state);
   }
+
+  /** Hand the reader a file made here. */
+  function save(name, blob) {
+    const link = make("a", { href: URL.createObjectURL(blob), download: name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  const saving = { png: make("button", { type: "button" }, "PNG"), csv: make("button", { type: "button" }, "CSV") };
+  const fileName = () => `${data.title}_${layers[state.place].name}_${state.channel}`.replace(/[^\w.-]+/g, "_");
+  saving.png.addEventListener("click", () => mapCanvas.toBlob((blob) => save(`${fileName()}.png`, blob)));
+  saving.csv.addEventListener("click", () => {
+    const out = outputs[state.place];
+    if (!out) return;
+    const [rows, columns, many] = isMap() ? out.shape : [1, out.shape[0], 1], channel = isMap() ? state.channel : 0;
+    const lines = Array.from({ length: rows }, (_, row) =>
+      Array.from({ length: columns }, (_, column) => out.data[(row * columns + column) * many + channel]).join(","));
+    save(`${fileName()}.csv`, new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+  });
 
   mapCanvas.addEventListener("pointermove", (event) => {
     const box = mapCanvas.getBoundingClientRect(), [rows, columns] = layers[state.place].shape;
@@ -1093,7 +1216,7 @@ function render(el, data) {
     });
   });
   mapCanvas.addEventListener("keydown", (event) => {
-    const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const move = MOVES[event.key];
     if (!move) return;
     event.preventDefault();
     event.stopPropagation();
@@ -1117,12 +1240,49 @@ function render(el, data) {
     parts.pictures,
     make("div", { className: "row" },
       make("div", {}, make("h3", {}, "Picture"), parts.inputStage, parts.classes),
-      make("div", {}, make("h3", {}, "Output of the layer"), parts.mapStage),
+      make("div", {}, make("h3", {}, "Output of the layer"), parts.mapStage,
+        make("p", { className: "row controls" }, "Save this map", saving.png, saving.csv)),
       make("div", { style: "flex: 1 1 280px; min-width: 0" }, make("h3", {}, "How the number comes about"), parts.sum, parts.grids)),
-    make("h3", {}, "Channels"), parts.channels, parts.gallery));
-  set({});
-  return { state, set, outputs: () => outputs, network };
+    make("h3", {}, "Channels"), parts.channels, parts.gallery,
+    make("details", {}, make("summary", {}, "Your own picture"),
+      make("div", { className: "row controls" }, pen.canvas, make("label", {}, "Colour", pen.colour),
+        make("label", {}, "Or a file", pen.file), pen.clear), pen.told)));
+  const asked = options.hash ? Object.fromEntries(new URLSearchParams(location.hash.slice(1))) : {};
+  const numbers = Object.entries(asked).filter(([name, value]) => name in state && /^\d+$/.test(value));
+  const wanted = Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)]));
+  if ("place" in wanted) wanted.place = clamp(wanted.place, 0, layers.length - 1);
+  if (!epochs.includes(wanted.epoch)) delete wanted.epoch;
+  set(wanted);
+  return { state, set, outputs: () => outputs, network, count };
+}
+
+/** Two lenses side by side; where one is looked at, the other follows: the same picture and layer by name, the same part
+ *  of the map. */
+function compare(el, both) {
+  const shown = [];
+  both.forEach((data, number) => {
+    const panel = el.appendChild(make("section", { ariaLabel: data.title }));
+    shown.push(render(panel, data, {
+      onChange: ({ place, row, column, channel, picture }) => {
+        const other = shown[1 - number];
+        if (!other || !shown[number]) return;
+        const from = shown[number].network.layers[place], layers = other.network.layers;
+        const same = layers.findIndex((layer) => layer.name === from.name), to = layers[same < 0 ? other.state.place : same];
+        const scaled = (value, side) => to.shape.length === 3 && from.shape.length === 3
+          ? Math.floor(((value + 0.5) / from.shape[side]) * to.shape[side]) : 0;
+        const changes = { picture: Math.min(picture, other.count), row: scaled(row, 0), column: scaled(column, 1) };
+        other.set(same < 0 ? changes : { ...changes, place: same, channel }, true);
+      },
+    }));
+  });
+  el.style.cssText = "display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 520px), 1fr));";
+  return shown;
+}
+
+/** One lens or, of a list, two beside each other. */
+function start(el, data, options) {
+  return Array.isArray(data) ? compare(el, data) : render(el, data, options);
 }
 
 /** What a notebook asks for: anywidget's door. */
-export default { render: ({ model, el }) => void render(el.appendChild(make("div")), model.get("data")) };
+export default { render: ({ model, el }) => void start(el.appendChild(make("div")), model.get("data")) };

@@ -24,7 +24,8 @@ PAGE = """<!doctype html>
 <script type="application/json" id="data">{data}</script>
 <script type="module">
 {script}
-window.lens = render(document.getElementById("page"), JSON.parse(document.getElementById("data").textContent));
+const contents = JSON.parse(document.getElementById("data").textContent);
+window.lens = start(document.getElementById("page"), contents, {{ hash: true }});
 </script>
 </body>
 </html>
@@ -34,7 +35,7 @@ window.lens = render(document.getElementById("page"), JSON.parse(document.getEle
 class Lens:
     """The lens on a network: a notebook shows it as its last expression, with a figure where it can't live."""
 
-    def __init__(self, data: dict, figure: plots.Drawing):
+    def __init__(self, data: dict | list[dict], figure: plots.Drawing):
         self.data, self.figure = data, figure
 
     def to_html(self, path) -> Path:
@@ -59,6 +60,11 @@ def open(model, dataset, pictures: int = 20, **arguments) -> Lens:
     return Lens(data, _figure(model, data["title"]))
 
 
+def compare(one: Lens, other: Lens) -> Lens:
+    """Two lenses side by side, on two versions or two seeds: where one is looked at, the other follows."""
+    return Lens([one.data, other.data], one.figure)
+
+
 def _figure(model, title: str) -> plots.Drawing:
     """The first convolution's kernels, for where the lens can't live; of other than three channels one, in grey."""
     kernels = (layer.kernel for layer in model.layers if hasattr(layer, "kernel"))
@@ -72,19 +78,20 @@ def _figure(model, title: str) -> plots.Drawing:
     return plots.kernels({title: numbers[..., :32]}, name="", alt=alt, columns=16)
 
 
-def _widget(data: dict):
+def _widget(data):
     import anywidget
     import traitlets
 
     class Widget(anywidget.AnyWidget):
         _esm = SCRIPT.read_text(encoding="utf-8")
-        data = traitlets.Dict().tag(sync=True)
+        data = traitlets.Any().tag(sync=True)
 
     return Widget(data=data)
 
 
-def page(data: dict) -> str:
+def page(data) -> str:
     """The page's HTML: script and data inlined; no name in the data is ever read as markup."""
     told = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
-    title = data["title"].replace("&", "&amp;").replace("<", "&lt;")
+    titles = [one["title"] for one in (data if isinstance(data, list) else [data])]
+    title = " and ".join(titles).replace("&", "&amp;").replace("<", "&lt;")
     return PAGE.format(policy=POLICY, title=title, data=told, script=SCRIPT.read_text(encoding="utf-8"))
