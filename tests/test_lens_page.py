@@ -85,9 +85,23 @@ def test_the_arithmetic_of_every_kind_of_layer_ends_in_the_number(opened, pictur
     for place in range(1, len(found)):
         page.evaluate(f"window.lens.set({{ place: {place}, channel: 1, row: 3, column: 2 }})")
         lines, shown = told(page).splitlines(), page.locator("#page .sum strong").inner_text()
+        lines = [line for line in lines if line and not line.startswith("then ")]
         assert len(lines) > 1, found[place]
         if found[place] != "flatten":
             assert lines[-1].endswith(shown), (found[place], lines)
+
+
+def test_a_convolution_is_followed_through_its_batch_norm_and_activation(opened, pictures):
+    pixels = keras.Input((32, 32, 3), name="pictures")
+    x = layers.BatchNormalization(name="bn")(layers.Conv2D(3, 3, 16, name="c")(layers.Rescaling(1 / 255)(pixels)))
+    model = keras.Model(pixels, layers.ReLU(name="r")(x))
+    model.get_layer("bn").moving_mean.assign([0.5, -0.25, 0.125])
+    page = opened(model, pictures)
+    page.evaluate("window.lens.set({ place: 2, channel: 1, row: 1, column: 0 })")
+    for name in ("bn", "r"):
+        value = np.asarray(keras.Model(pixels, model.get_layer(name).output)(pictures[:1]))[0, 1, 0, 1]
+        said = next(line for line in told(page).splitlines() if line.startswith(f"then {name}: "))
+        assert float(said.split(": ")[1].replace("−", "-")) == pytest.approx(value, abs=2e-3)
 
 
 def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):

@@ -651,6 +651,14 @@ function explain(network, state, outputs) {
   return { value, lines, parts };
 }
 
+/** What becomes of a convolution's number in the batch norm and the activation after it, a line each. */
+function explainNext(network, state, outputs) {
+  const at = outputs[state.place].shape.length === 3
+    ? (state.row * outputs[state.place].shape[1] + state.column) * outputs[state.place].shape[2] + state.channel : state.channel;
+  return following(network.layers, state.place).filter((place) => outputs[place]).map((place) =>
+    `then ${network.layers[place].name}: ${told(outputs[place].data[at])}`);
+}
+
 /** Numbers as a table, coloured; onEdit: told the place and the new number of a cell that the reader changes. */
 function grid(numbers, rows, columns, caption, onEdit = null) {
   const table = make("table", {}, make("caption", {}, caption));
@@ -715,12 +723,11 @@ const PRESETS = {
   "edges, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
 };
 
-/** The layer in which a convolution's numbers have been through its batch norm and activation. */
-function activated(layers, place) {
-  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : []));
-  const [next] = users;
-  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return place;
-  return activated(layers, next);
+/** The batch norm and the activation that a convolution's numbers go through next, where nothing else uses them. */
+function following(layers, place) {
+  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : [])), [next] = users;
+  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return [];
+  return [next, ...following(layers, next)];
 }
 
 // The lens ------------------------------------------------------------------------------------------------------------
@@ -1040,7 +1047,7 @@ function render(el, data, options = {}) {
   let counting = 0;
   /** Count, picture after picture, which filters never answer. */
   function countDead() {
-    const mine = ++counting, place = state.place, epoch = state.epoch, end = activated(layers, place);
+    const mine = ++counting, place = state.place, epoch = state.epoch, end = following(layers, place).at(-1) ?? place;
     gallery.dead.textContent = "";
     if (parts.gallery.hidden || layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear") return;
     const filters = layers[end].shape.at(-1), largest = new Float32Array(filters).fill(-Infinity);
@@ -1082,7 +1089,8 @@ function render(el, data, options = {}) {
     }
     const found = explain(network, state, outputs), where = isMap() ? ` at row ${state.row}, column ${state.column}` : "";
     parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, told(found.value))));
-    for (const text of found.lines) parts.sum.append(make("p", {}, text));
+    const next = ["conv", "depthwise", "dense"].includes(layer.kind) ? explainNext(network, state, outputs) : [];
+    for (const text of [...found.lines, ...next]) parts.sum.append(make("p", {}, text));
     for (const { channel, window, kernel, rows, columns } of found.parts) {
       if (rows * columns > 121) continue;
       parts.grids.append(grid(window, rows, columns, `window, input channel ${channel}`));
