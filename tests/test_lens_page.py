@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 
 from shathenet_utils import datasets, lens, models, records
 from shathenet_utils.blocks import keras, layers
@@ -213,7 +214,7 @@ def test_names_are_never_markup(opened, network, pictures):
     page = opened(network, pictures, [0, 1, 2], evil, title="<b>&amp;</b></title><script>window.hacked=1</script>")
     assert page.evaluate("window.hacked") is None
     assert page.locator("#page img").count() == 0
-    assert page.locator("#page h2").inner_text().startswith("<b>&amp;</b>")
+    assert page.locator("#page h1").inner_text().startswith("<b>&amp;</b>")
     assert page.title().startswith("<b>&amp;</b>")
     assert evil[0] in page.locator("#page .lens").inner_text()
 
@@ -353,6 +354,16 @@ def test_a_page_that_cannot_be_written_is_one_sentence(network, pictures, tmp_pa
     shown = lens.Lens(payload.payload(network, pictures), None)
     with pytest.raises(records.RecordError, match="lens.html"):
         shown.to_html(tmp_path / "file" / "lens.html") if (tmp_path / "file").write_text("") == 0 else None
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_no_fault_of_accessibility(opened, network, pictures, scheme):
+    page = opened(network, pictures, [3, 1, 2], CLASSES, history={"accuracy": [0.5]})
+    page.emulate_media(color_scheme=scheme)
+    page.get_by_text("Your own picture", exact=True).click()
+    page.get_by_text("filters never answer").wait_for()
+    faults = Axe().run(page).response["violations"]
+    assert [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in faults] == []
 
 
 def test_the_page_fits_a_telephone(opened, network, pictures):

@@ -520,6 +520,13 @@ function diverging(value) {
   return end.map((channel) => Math.round(255 + (channel - 255) * share));
 }
 
+/** How bright a colour is, from 0 to 1; black is read well on more than 0.179, white on less (WCAG 2). */
+function luminance(colour) {
+  const [red, green, blue] = colour.map((channel) => channel / 255)
+    .map((share) => share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
 function paint(canvas, height, width, colourOf) {
   canvas.width = width;
   canvas.height = height;
@@ -568,7 +575,7 @@ const STYLE = `
   color: var(--ink); background: var(--paper); }
 * { box-sizing: border-box; }
 .lens { padding: 12px; max-width: 1280px; }
-h2 { font-size: 18px; margin: 0 0 8px; } h3 { font-size: 14px; margin: 12px 0 4px; }
+.title { font-size: 18px; margin: 0 0 8px; } .head { font-size: 14px; margin: 12px 0 4px; }
 p { margin: 4px 0; } .row { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }
 .controls { align-items: center; } label { display: inline-flex; gap: 6px; align-items: center; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
@@ -677,7 +684,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
       if (value !== null) {
         const colour = diverging(value / scale);
         cell.style.background = `rgb(${colour})`;
-        cell.style.color = colour[0] + 2 * colour[1] < 330 ? "#fff" : "#111";
+        cell.style.color = luminance(colour) > 0.179 ? "#000" : "#fff";
       }
       return cell;
     });
@@ -735,6 +742,7 @@ function following(layers, place) {
 /** Draw the lens into an element; returns what a page may ask of it. Not exported: anywidget would take it for its own
  *  door, below. */
 function render(el, data, options = {}) {
+  const heading = (text) => make(options.hash ? "h2" : "h3", { className: "head" }, text);
   const network = new Network(data), layers = network.layers;
   const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
   const [count, height, width, channels] = data.pictures.shape, bytes = decode(data.pictures);
@@ -772,12 +780,12 @@ function render(el, data, options = {}) {
     told: make("p", {}),
     moved: make("p", {}),
     most: make("div", { className: "tiles", role: "group", "aria-label": "Pictures that the filter answers most" }),
-    mostTitle: make("h3", {}, "Pictures that the filter answers most"),
+    mostTitle: heading("Pictures that the filter answers most"),
     dead: make("p", { role: "status" }),
   };
   gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
   parts.gallery.append(
-    make("h3", {}, "Kernels"),
+    heading("Kernels"),
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
       make("label", {}, gallery.own, "each on its own scale"), gallery.innerLabel),
     gallery.tiles, gallery.told, gallery.moved, gallery.dead,
@@ -1005,7 +1013,7 @@ function render(el, data, options = {}) {
   }));
   resetButton.addEventListener("click", () => edit(null));
   editing.box.append(ablateButton, resetButton);
-  parts.gallery.append(make("h3", {}, "Edit the chosen kernel, all its input channels"), editing.box, editing.told);
+  parts.gallery.append(heading("Edit the chosen kernel, all its input channels"), editing.box, editing.told);
 
   let judging = 0;
   /** How many of the pictures the network gets right, as edited and as trained. */
@@ -1240,18 +1248,18 @@ function render(el, data, options = {}) {
   parts.epoch.addEventListener("input", () => set({ epoch: epochs[Number(parts.epoch.value)] }));
 
   root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
-    make("h2", {}, data.title),
+    make(options.hash ? "h1" : "h2", { className: "title" }, data.title),
     make("div", { className: "row controls" },
       make("label", {}, "Layer", parts.layer),
       network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve),
     parts.note,
     parts.pictures,
     make("div", { className: "row" },
-      make("div", {}, make("h3", {}, "Picture"), parts.inputStage, parts.classes),
-      make("div", {}, make("h3", {}, "Output of the layer"), parts.mapStage,
+      make("div", {}, heading("Picture"), parts.inputStage, parts.classes),
+      make("div", {}, heading("Output of the layer"), parts.mapStage,
         make("p", { className: "row controls" }, "Save this map", saving.png, saving.csv)),
-      make("div", { style: "flex: 1 1 280px; min-width: 0" }, make("h3", {}, "How the number comes about"), parts.sum, parts.grids)),
-    make("h3", {}, "Channels"), parts.channels, parts.gallery,
+      make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.grids)),
+    heading("Channels"), parts.channels, parts.gallery,
     make("details", {}, make("summary", {}, "Your own picture"),
       make("div", { className: "row controls" }, pen.canvas, make("label", {}, "Colour", pen.colour),
         make("label", {}, "Or a file", pen.file), pen.clear), pen.told)));
