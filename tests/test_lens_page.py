@@ -209,6 +209,22 @@ def test_an_edited_kernel_changes_the_rest_as_in_keras_and_is_reset(opened, netw
     np.testing.assert_array_equal(chances(page), start)
 
 
+def test_a_large_network_is_rounded_to_eight_bits_and_says_so(opened, network, pictures, monkeypatch):
+    monkeypatch.setattr(payload, "LARGE", 1000)
+    snapshots = {weight.path: np.stack([np.zeros(weight.shape), weight.numpy()]) for weight in network.weights}
+    told_page = payload.payload(network, pictures, snapshots=snapshots)
+    page = opened(shown=lens.Lens(told_page, None))
+    assert "kernels are rounded to 8 bits" in page.locator("#page .lens").inner_text()
+    rounded = models.v1_0()
+    for weight, own in zip(rounded.weights, network.weights, strict=True):
+        value = own.numpy()
+        if value.ndim > 1:
+            scale = (np.abs(value).reshape(-1, value.shape[-1]).max(axis=0) / 127).astype(np.float16).astype(np.float32)
+            value = np.clip(np.rint(value / scale), -127, 127) * scale
+        weight.assign(value)
+    np.testing.assert_allclose(chances(page), np.asarray(rounded(pictures[:1]))[0], atol=1e-5)
+
+
 def test_names_are_never_markup(opened, network, pictures):
     evil = ["<img src=x onerror=alert(1)>", "</script><script>window.hacked=1</script>", *CLASSES[2:]]
     page = opened(network, pictures, [0, 1, 2], evil, title="<b>&amp;</b></title><script>window.hacked=1</script>")

@@ -21,9 +21,14 @@ function bytesOf(text) {
 }
 
 /** The numbers of an array that payload.py's `encode` wrote: Float32Array, or Uint8Array of bytes. */
-export function decode({ dtype, data }) {
+export function decode({ dtype, data, scale, shape }) {
   const bytes = bytesOf(data);
   if (dtype === "u1") return bytes;
+  if (dtype === "i1") {
+    const scales = decode(scale), filters = shape.at(-1), each = bytes.length / shape[0];
+    return Float32Array.from(new Int8Array(bytes.buffer),
+      (number, at) => number * scales[Math.floor(at / each) * filters + (at % filters)]);
+  }
   const view = new DataView(bytes.buffer), numbers = new Float32Array(bytes.length / (dtype === "f4" ? 4 : 2));
   for (let i = 0; i < numbers.length; i++) {
     numbers[i] = dtype === "f4" ? view.getFloat32(4 * i, true) : half(view.getUint16(2 * i, true));
@@ -1249,6 +1254,7 @@ function render(el, data, options = {}) {
 
   root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
     make(options.hash ? "h1" : "h2", { className: "title" }, data.title),
+    data.rounded === "8 bits" ? make("p", {}, "So that the page stays small, kernels are rounded to 8 bits.") : null,
     make("div", { className: "row controls" },
       make("label", {}, "Layer", parts.layer),
       network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve),

@@ -254,13 +254,27 @@ _TRANSLATIONS = {
 
 
 def encode(array) -> dict:
-    """An array as JSON: its shape, its dtype ("f2", "f4" or "u1", little-endian) and its bytes in base 85, four in five
-    letters (RFC 1924's, with a comma for "<", which must not stand in a page)."""
+    """An array as JSON: its shape, its dtype ("f2", "f4", "u1" or "i1", little-endian) and its bytes in base 85, four
+    in five letters (RFC 1924's, with a comma for "<", which must not stand in a page)."""
     array = np.asarray(array)
-    kind = {"float16": "f2", "float32": "f4", "uint8": "u1"}[array.dtype.name]
-    data = np.ascontiguousarray(array, "<" + kind if kind != "u1" else kind)
+    kind = {"float16": "f2", "float32": "f4", "uint8": "u1", "int8": "i1"}[array.dtype.name]
+    data = np.ascontiguousarray(array, "<" + kind if kind[0] == "f" else kind)
     told = base64.b85encode(data.tobytes()).decode("ascii").replace("<", ",")
     return {"shape": list(array.shape), "dtype": kind, "data": told}
+
+
+def in_eight_bits(stacked) -> dict:
+    """Weights of some epochs, (epochs, …, filters), as whole numbers from -127 to 127, encoded, and the `scale` of each
+    epoch and filter, a float16 (epochs, filters): weight = number · scale."""
+    stacked = np.asarray(stacked, np.float32)
+    largest = np.abs(stacked).reshape(len(stacked), -1, stacked.shape[-1]).max(axis=1)
+    scale = np.maximum(_half(largest / 127), np.finfo(np.float16).tiny)
+    wide = scale.astype(np.float32).reshape(len(stacked), *[1] * (stacked.ndim - 2), -1)
+    numbers = np.clip(np.rint(stacked / wide), -127, 127)
+    return encode(numbers.astype(np.int8)) | {"scale": encode(scale)}
+
+
+LARGE = 4_000_000  # bytes of weights, beyond which a page holds them in eight bits
 
 
 def payload(
@@ -280,7 +294,8 @@ def payload(
     names of the network's outputs. snapshots: what a run kept of its epochs, as `records.load_arrays` reads it;
     without, the model's own weights are shown. epochs: at most so many of them, first and last included, beside
     those that a large network kept of all its layers. history: a record's, for its curve. Weights are rounded to
-    float16. Raises LensError where something doesn't fit.
+    float16, and kernels to 8 bits and a scale where there would be more than `LARGE` bytes of them; `rounded` says
+    which. Raises LensError where something doesn't fit.
     """
     found = layers_of(model)
     pictures = np.asarray(pictures)
@@ -296,8 +311,10 @@ def payload(
         shown = None
     else:
         arrays, shown = _of_epochs(snapshots, paths, model.name, epochs)
+    rounded = "8 bits" if any(array["dtype"] == "i1" for array in arrays.values()) else "16 bits"
     return {
         "title": title or model.name,
+        "rounded": rounded,
         "layers": found,
         "arrays": arrays,
         "epochs": shown,
@@ -321,10 +338,15 @@ def _of_epochs(snapshots: dict, paths: set[str], name: str, most: int) -> tuple[
     few = [int(epoch) for epoch in snapshots.get("epochs of the rest", ())]
     last = max([last, *few])
     shown = sorted({round(place) for place in np.linspace(0, last, max(2, min(most, last + 1)))} | set(few))
-    arrays = {}
+    taken = {}
     for path in paths:
         stacked = snapshots[path]
         own = list(range(last + 1)) if len(stacked) == last + 1 else few
         kept = [epoch for epoch in own if epoch in shown]
-        arrays[path] = encode(_half(stacked[[own.index(epoch) for epoch in kept]])) | {"epochs": kept}
+        taken[path] = kept, np.asarray(stacked[[own.index(epoch) for epoch in kept]])
+    large = 2 * sum(stacked.size for _, stacked in taken.values()) > LARGE
+    arrays = {}
+    for path, (kept, stacked) in taken.items():
+        few_bits = large and stacked.ndim > 2 and np.isfinite(stacked).all()
+        arrays[path] = (in_eight_bits(stacked) if few_bits else encode(_half(stacked))) | {"epochs": kept}
     return arrays, shown
