@@ -29,7 +29,7 @@ RUN = """
 def page(browser):
     page = browser.new_page()
     source = SCRIPT.read_text(encoding="utf-8")
-    page.add_script_tag(type="module", content=f"{source}\nwindow.lens = {{ decode, forward, padBefore }};")
+    page.add_script_tag(type="module", content=f"{source}\nwindow.lens = {{ decode, forward }};")
     page.wait_for_function("window.lens")
     yield page
     page.close()
@@ -50,7 +50,8 @@ def in_javascript(page, model, picture):
     """What the lens computes of a picture, float32 (height, width, channels): the layers, and each one's output."""
     found = payload.layers_of(model)
     paths = {path for layer in found for path in layer["weights"].values()}
-    arrays = {weight.path: payload.encode(weight.numpy().astype(np.float16)) for weight in model.weights}
+    weights = payload.as_convolutions(found, {weight.path: weight.numpy() for weight in model.weights})
+    arrays = {path: payload.encode(array.astype(np.float16)) for path, array in weights.items()}
     assert paths <= set(arrays)
     told = page.evaluate(RUN, [found, arrays, payload.encode(picture)])
     return found, [None if numbers is None else np.array(numbers, np.float64) for numbers in told]
@@ -179,7 +180,7 @@ class Mine(layers.Conv2D):
         (Mine(2, 1), "Mine"),
         (layers.Conv2D(2, 1, activation=lambda x: x * x), "activation <lambda>"),
         (layers.Conv2DTranspose(2, 3), "Conv2DTranspose"),
-        (layers.UpSampling2D(2, interpolation="bicubic"), "UpSampling2D with bicubic"),
+        (layers.UpSampling2D(2, interpolation="bicubic"), "UpSampling2D with bicubic, antialiasing, crop or padding"),
         (layers.Concatenate(axis=1), "Concatenate along another axis than the channels"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

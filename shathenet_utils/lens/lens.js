@@ -21,7 +21,7 @@ function bytesOf(text) {
 }
 
 /** The numbers of an array that payload.py's `encode` wrote: Float32Array, or Uint8Array of bytes. */
-export function decode({ dtype, data, scale, shape }) {
+function decode({ dtype, data, scale, shape }) {
   const bytes = bytesOf(data);
   if (dtype === "u1") return bytes;
   if (dtype === "i1") {
@@ -67,7 +67,7 @@ const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
 const clip6 = (x) => Math.min(Math.max(x, 0), 6);
 
 /** Activations of one number, by Keras's names; softmax, of all channels, is apart. */
-export const ACTIVATIONS = {
+const ACTIVATIONS = {
   linear: (x) => x,
   relu: (x) => (x > 0 ? x : x === x ? 0 : x),
   relu6: clip6,
@@ -87,7 +87,7 @@ export const ACTIVATIONS = {
 };
 
 /** The function of one number that a layer applies last; null for none, and for softmax. */
-export function activationOf(layer) {
+function activationOf(layer) {
   const name = layer.activation ?? "linear";
   if (name === "linear" || name === "softmax") return null;
   if (name === "general_relu") {
@@ -101,16 +101,17 @@ export function activationOf(layer) {
 
 const size = (shape) => shape.reduce((product, side) => product * side, 1);
 
-/** Where a window of `side` pixels, `dilation` apart, starts for each of the outputs: TensorFlow's SAME pads the odd
- *  pixel at the end. Returns the padding before the first pixel. */
-export function padBefore(padding, input, output, side, stride, dilation) {
+/** The padding before the first pixel, for a window of `side` pixels, `dilation` apart: TensorFlow's SAME puts the odd
+ *  one at the end. */
+function padBefore(padding, input, output, side, stride, dilation) {
   if (padding !== "same") return 0;
   const reach = (side - 1) * dilation + 1;
   return Math.floor(Math.max((output - 1) * stride + reach - input, 0) / 2);
 }
 
-/** A convolution's or pool's geometry: [output rows, columns, kernel rows, columns, padding above, left]. */
-export function geometry(layer, input, kernel) {
+/** How a convolution's or a pool's window moves: rows and columns of the output, height and width of the window, steps
+ *  down and to the right, distances within it, and the padding above and to the left. */
+function geometry(layer, input, kernel) {
   const [rows, columns] = layer.shape, [dilateRows, dilateColumns] = layer.dilation ?? [1, 1];
   return {
     rows, columns, height: kernel[0], width: kernel[1], down: layer.strides[0], right: layer.strides[1], dilateRows,
@@ -144,30 +145,6 @@ function conv(layer, [x], weights) {
               for (let f = first; f < last; f++) sums[f] += value * kernel.data[w + f];
             }
           }
-        }
-      }
-      out.set(sums, at);
-    }
-  }
-  return out;
-}
-
-function depthwise(layer, [x], weights) {
-  const kernel = weights.kernel, [kernelRows, kernelColumns, channels, many] = kernel.shape;
-  const [height, width] = x.shape, g = geometry(layer, x.shape, kernel.shape), filters = channels * many;
-  const out = new Float32Array(size(layer.shape)), sums = new Float64Array(filters);
-  for (let row = 0, at = 0; row < g.rows; row++) {
-    for (let column = 0; column < g.columns; column++, at += filters) {
-      if (weights.bias) sums.set(weights.bias.data);
-      else sums.fill(0);
-      for (let a = 0; a < kernelRows; a++) {
-        const y = row * g.down - g.top + a * g.dilateRows;
-        if (y < 0 || y >= height) continue;
-        for (let b = 0; b < kernelColumns; b++) {
-          const z = column * g.right - g.left + b * g.dilateColumns;
-          if (z < 0 || z >= width) continue;
-          const from = (y * width + z) * channels, w = (a * kernelColumns + b) * filters;
-          for (let f = 0; f < filters; f++) sums[f] += x.data[from + Math.floor(f / many)] * kernel.data[w + f];
         }
       }
       out.set(sums, at);
@@ -230,7 +207,7 @@ function dense(layer, [x], weights) {
 }
 
 /** A batch norm as y = factor · x + offset, by channel: {factor, offset}. */
-export function normAsLine(layer, weights) {
+function normAsLine(layer, weights) {
   const channels = weights.mean.data.length;
   const factor = Float64Array.from({ length: channels }, (_, c) =>
     (weights.gamma ? weights.gamma.data[c] : 1) / Math.sqrt(weights.variance.data[c] + layer.epsilon));
@@ -343,7 +320,7 @@ function softmax(data, channels) {
 const same = (layer, [x]) => x.data.slice();
 
 const KINDS = {
-  conv, depthwise, dense, pool, resize, join, concatenate,
+  conv, dense, pool, resize, join, concatenate,
   global_pool: globalPool,
   norm: (layer, [x], weights) => {
     const { factor, offset } = normAsLine(layer, weights);
@@ -355,12 +332,9 @@ const KINDS = {
   flatten: same, identity: same, activation: same,
 };
 
-/** A layer's output before its activation. */
-export const linearPart = (layer, inputs, weights) => KINDS[layer.kind](layer, inputs, weights);
-
 /** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. */
-export function compute(layer, inputs, weights) {
-  let data = linearPart(layer, inputs, weights);
+function compute(layer, inputs, weights) {
+  let data = KINDS[layer.kind](layer, inputs, weights);
   if (layer.activation === "softmax") data = softmax(data, layer.shape.at(-1));
   const activation = activationOf(layer);
   if (activation) data = data.map((value) => activation(value));
@@ -371,7 +345,7 @@ export function compute(layer, inputs, weights) {
  *
  *  picture: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
  *  to the first layer that has changed. */
-export function forward(layers, picture, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
+function forward(layers, picture, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
   const outputs = before.slice(0, changed);
   for (let place = outputs.length; place <= end; place++) {
     const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
@@ -392,7 +366,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
   const [height, width] = input;
   const clipped = (a, b, c, d) =>
     [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
-  if (layer.kind === "conv" || layer.kind === "depthwise" || layer.kind === "pool") {
+  if (layer.kind === "conv" || layer.kind === "pool") {
     const g = geometry(layer, input, kernelShape);
     return clipped(
       top * g.down - g.top, bottom * g.down - g.top + (g.height - 1) * g.dilateRows,
@@ -416,7 +390,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
 }
 
 /** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
-export function receptiveField(layers, place, row, column, kernelOf) {
+function receptiveField(layers, place, row, column) {
   const parts = new Map([[place, layers[place].shape.length === 3 ? [row, row, column, column] : [0, 0, 0, 0]]]);
   for (let at = place; at > 0; at--) {
     const part = parts.get(at), layer = layers[at];
@@ -426,7 +400,7 @@ export function receptiveField(layers, place, row, column, kernelOf) {
         parts.set(from, [0, 0, 0, 0]);
         continue;
       }
-      const seen = seenBy(layer, layers[from].shape, part, layer.size ?? kernelOf(at)), known = parts.get(from);
+      const seen = seenBy(layer, layers[from].shape, part, layer.size ?? layer.kernel_shape), known = parts.get(from);
       parts.set(from, known
         ? [Math.min(seen[0], known[0]), Math.max(seen[1], known[1]), Math.min(seen[2], known[2]), Math.max(seen[3], known[3])]
         : seen);
@@ -435,38 +409,39 @@ export function receptiveField(layers, place, row, column, kernelOf) {
   return parts.get(0) ?? null;
 }
 
-/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum.
- *  Pixels in the padding are null. */
-export function arithmetic(layer, x, weights, row, column, filter) {
-  const kernel = weights.kernel, [height, width, channels] = x.shape, [a, b, inner, filters] = kernel.shape;
-  const g = geometry(layer, x.shape, kernel.shape), depthwise = layer.kind === "depthwise";
-  const first = depthwise ? Math.floor(filter / filters)
-    : Math.floor(filter / (filters / layer.groups)) * inner;
-  const many = depthwise ? 1 : inner, parts = [];
-  for (let c = 0; c < many; c++) {
-    const window = [], cells = [];
-    let sum = 0;
-    for (let i = 0; i < a; i++) {
-      for (let j = 0; j < b; j++) {
-        const y = row * g.down - g.top + i * g.dilateRows, z = column * g.right - g.left + j * g.dilateColumns;
-        const inside = y >= 0 && y < height && z >= 0 && z < width;
-        const value = inside ? x.data[(y * width + z) * channels + first + c] : null;
-        const at = depthwise ? (i * b + j) * inner * filters + filter : ((i * b + j) * inner + c) * filters + filter;
-        window.push(value);
-        cells.push(kernel.data[at]);
-        sum += (value ?? 0) * kernel.data[at];
-      }
+/** The numbers of a channel under the window of an output, row by row; null in the padding. */
+function windowOf(g, x, row, column, channel) {
+  const [height, width, channels] = x.shape, found = [];
+  for (let a = 0; a < g.height; a++) {
+    for (let b = 0; b < g.width; b++) {
+      const y = row * g.down - g.top + a * g.dilateRows, z = column * g.right - g.left + b * g.dilateColumns;
+      const inside = y >= 0 && y < height && z >= 0 && z < width;
+      found.push(inside ? x.data[(y * width + z) * channels + channel] : null);
     }
-    parts.push({ channel: first + c, window, kernel: cells, sum });
   }
-  const bias = weights.bias ? weights.bias.data[filter] : 0;
-  return { rows: a, columns: b, parts, bias, sum: parts.reduce((total, part) => total + part.sum, bias) };
+  return found;
+}
+
+/** A filter's weights for one of its input channels, row by row. */
+function cellsOf({ shape: [rows, columns, inner, filters], data }, filter, c) {
+  return Array.from({ length: rows * columns }, (_, at) => data[(at * inner + c) * filters + filter]);
+}
+
+/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum. */
+function arithmetic(layer, x, { kernel, bias }, row, column, filter) {
+  const [rows, columns, inner, filters] = kernel.shape, g = geometry(layer, x.shape, kernel.shape);
+  const first = Math.floor(filter / (filters / layer.groups)) * inner, added = bias ? bias.data[filter] : 0;
+  const parts = Array.from({ length: inner }, (_, c) => {
+    const window = windowOf(g, x, row, column, first + c), cells = cellsOf(kernel, filter, c);
+    return { channel: first + c, window, kernel: cells, sum: cells.reduce((sum, cell, at) => sum + cell * window[at], 0) };
+  });
+  return { rows, columns, parts, bias: added, sum: parts.reduce((total, part) => total + part.sum, added) };
 }
 
 // A network with its weights, by epoch and as edited ------------------------------------------------------------------
 
 /** data: what payload.py's `payload` wrote. */
-export class Network {
+class Network {
   constructor(data) {
     this.layers = data.layers;
     this.epochs = data.epochs;
@@ -503,12 +478,6 @@ export class Network {
     const copy = { epoch, kernel: kernel.data.slice(), bias: bias?.data.slice() };
     change(copy.kernel, copy.bias);
     this.edits.set(place, copy);
-  }
-
-  kernelShape(place) {
-    const stored = this.stored[this.layers[place].weights.kernel];
-    if (!stored) return null;
-    return stored.epochs ? stored.shape.slice(1) : stored.shape;
   }
 
   /** All layers' outputs for a picture, as `forward`. */
@@ -566,8 +535,14 @@ function make(tag, properties = {}, ...children) {
   return element;
 }
 
+function makeSvg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
 const told = (value) => {
-  if (value === null) return "padding";
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
   return (size >= 1000 || (size && size < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
@@ -600,14 +575,18 @@ td input { width: 62px; padding: 0 2px; font-size: 12px; color: inherit; backgro
 .bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
 `;
 
+/** Where in a map the number is that the state points at. */
+const indexOf = ({ shape }, { row, column, channel }) =>
+  shape.length === 3 ? (row * shape[1] + column) * shape[2] + channel : channel;
+
 /** What a number of a layer is made of, in lines of text, and a table for a convolution. */
 function explain(network, state, outputs) {
   const { place, row, column, channel } = state, layer = network.layers[place], out = outputs[place];
-  const at = out.shape.length === 3 ? (row * out.shape[1] + column) * out.shape[2] + channel : channel;
+  const at = indexOf(out, state);
   const value = out.data[at], inputs = layer.inputs.map((from) => outputs[from]), lines = [];
   const weights = network.weights(place, state.epoch), x = inputs[0], parts = [];
   let before = null;
-  if (layer.kind === "conv" || layer.kind === "depthwise") {
+  if (layer.kind === "conv") {
     const found = arithmetic(layer, x, weights, row, column, channel);
     const chosen = found.parts[clamp(state.inner, 0, found.parts.length - 1)];
     parts.push({ ...chosen, rows: found.rows, columns: found.columns });
@@ -633,14 +612,7 @@ function explain(network, state, outputs) {
     lines.push(`(${told(x.data[at])} − mean ${told(mean)}) / √(variance ${told(variance)} + ${layer.epsilon})`);
     lines.push(`· γ ${told(gamma)} + β ${told(beta)} = ${told(value)}`);
   } else if (layer.kind === "pool") {
-    const g = geometry(layer, x.shape, layer.size), window = [];
-    for (let a = 0; a < g.height; a++) {
-      for (let b = 0; b < g.width; b++) {
-        const y = row * g.down - g.top + a, z = column * g.right - g.left + b;
-        const inside = y >= 0 && y < x.shape[0] && z >= 0 && z < x.shape[1];
-        window.push(inside ? x.data[(y * x.shape[1] + z) * x.shape[2] + channel] : null);
-      }
-    }
+    const g = geometry(layer, x.shape, layer.size), window = windowOf(g, x, row, column, channel);
     parts.push({ channel, window, kernel: null, rows: g.height, columns: g.width });
     lines.push(`${layer.how === "max" ? "largest" : "mean"} of the window: ${told(value)}`);
   } else if (layer.kind === "global_pool") {
@@ -665,8 +637,7 @@ function explain(network, state, outputs) {
 
 /** What becomes of a convolution's number in the batch norm and the activation after it, a line each. */
 function explainNext(network, state, outputs) {
-  const at = outputs[state.place].shape.length === 3
-    ? (state.row * outputs[state.place].shape[1] + state.column) * outputs[state.place].shape[2] + state.channel : state.channel;
+  const at = indexOf(outputs[state.place], state);
   return following(network.layers, state.place).filter((place) => outputs[place]).map((place) =>
     `then ${network.layers[place].name}: ${told(outputs[place].data[at])}`);
 }
@@ -703,21 +674,20 @@ const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRi
 const ALIKE = 0.95;
 
 /** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
-export function filtersOf(layer, kernel) {
-  const [rows, columns, inner, filters] = kernel.shape, depthwise = layer.kind === "depthwise";
-  const many = depthwise ? inner * filters : filters, each = depthwise ? 1 : inner;
-  return Array.from({ length: many }, (_, filter) => {
-    const numbers = new Float32Array(rows * columns * each);
-    for (let at = 0; at < numbers.length; at++) numbers[at] = kernel.data[depthwise ? at * many + filter : at * filters + filter];
-    return { filter, numbers, norm: Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0)) };
+function filtersOf({ shape: [rows, columns, inner, filters], data }) {
+  return Array.from({ length: filters }, (_, filter) => {
+    const numbers = Float32Array.from({ length: rows * columns * inner }, (_, at) => data[at * filters + filter]);
+    return { filter, numbers, norm: normOf(numbers) };
   });
 }
+
+const normOf = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
 
 const cosine = (one, two) =>
   one.numbers.reduce((sum, value, at) => sum + value * two.numbers[at], 0) / (one.norm * two.norm || 1);
 
 /** How many pairs of filters point the same way, nearly. */
-export function nearTwins(filters) {
+function nearTwins(filters) {
   let found = 0;
   for (let one = 0; one < filters.length; one++) {
     for (let two = 0; two < one; two++) found += cosine(filters[one], filters[two]) > ALIKE;
@@ -754,8 +724,10 @@ function render(el, data, options = {}) {
   const own = { shape: [height, width, channels], data: new Float32Array(height * width * channels).fill(255) };
   const pictureOf = (number) => number === count ? own : ({
     shape: [height, width, channels],
-    data: Float32Array.from(bytes.subarray(number * size([height, width, channels]), (number + 1) * size([height, width, channels]))),
+    data: Float32Array.from(bytes.subarray(number * own.data.length, (number + 1) * own.data.length)),
   });
+  const nameOf = (number) => number === count ? "your own"
+    : data.labels ? data.classes?.[data.labels[number]] ?? `class ${data.labels[number]}` : `picture ${number}`;
   const firstConv = Math.max(0, layers.findIndex((layer) => layer.kind === "conv"));
   const epochs = network.epochs ?? [null];
   const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, picture: 0, epoch: epochs.at(-1) };
@@ -779,8 +751,8 @@ function render(el, data, options = {}) {
   const gallery = {
     order: make("select", {}, ...["number", "norm", "likeness to the chosen one"].map((name) => make("option", {}, name))),
     own: make("input", { type: "checkbox" }),
+    colours: make("input", { type: "checkbox", checked: true }),
     inner: make("input", { type: "number", min: 0, value: 0 }),
-    innerLabel: null,
     tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
     told: make("p", {}),
     moved: make("p", {}),
@@ -788,11 +760,12 @@ function render(el, data, options = {}) {
     mostTitle: heading("Pictures that the filter answers most"),
     dead: make("p", { role: "status" }),
   };
+  gallery.coloursLabel = make("label", {}, gallery.colours, "three channels as colours");
   gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
   parts.gallery.append(
     heading("Kernels"),
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
-      make("label", {}, gallery.own, "each on its own scale"), gallery.innerLabel),
+      make("label", {}, gallery.own, "each on its own scale"), gallery.coloursLabel, gallery.innerLabel),
     gallery.tiles, gallery.told, gallery.moved, gallery.dead,
     gallery.mostTitle, gallery.most);
   const editing = {
@@ -804,12 +777,8 @@ function render(el, data, options = {}) {
   const inputCanvas = make("canvas", { role: "img" });
   const mapCanvas = make("canvas", { tabIndex: 0, role: "application" });
   const outline = () => {
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    const rect = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    svg.setAttribute("preserveAspectRatio", "none");
-    svg.setAttribute("aria-hidden", "true");
-    svg.append(rect);
-    return { svg, rect };
+    const rect = makeSvg("rect", {});
+    return { rect, svg: makeSvg("svg", { preserveAspectRatio: "none", "aria-hidden": "true" }, rect) };
   };
   const field = outline(), spot = outline();
   parts.inputStage.append(inputCanvas, field.svg);
@@ -821,8 +790,7 @@ function render(el, data, options = {}) {
   for (let number = 0; number < count; number++) {
     const canvas = make("canvas", { ariaHidden: "true" });
     paintPicture(canvas, pictureOf(number));
-    const name = data.labels ? data.classes[data.labels[number]] : `picture ${number}`;
-    const button = make("button", { type: "button", ariaLabel: `${name}, picture ${number}` }, canvas);
+    const button = make("button", { type: "button", ariaLabel: `${nameOf(number)}, picture ${number}` }, canvas);
     button.addEventListener("click", () => set({ picture: number }));
     parts.pictures.append(button);
   }
@@ -899,8 +867,10 @@ function render(el, data, options = {}) {
   const depth = () => layers[state.place].shape.at(-1);
   const isMap = () => layers[state.place].shape.length === 3;
 
-  function compute_() {
-    outputs = network.run(pictureOf(state.picture), state.epoch);
+  /** What has the keyboard, by its label: drawing makes many elements anew, and the keyboard must not fall out of them. */
+  const focusedLabel = () => root.activeElement?.getAttribute("aria-label");
+  function focusAgain(label) {
+    if (label && focusedLabel() !== label) root.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus();
   }
 
   function drawLayer() {
@@ -940,11 +910,11 @@ function render(el, data, options = {}) {
   /** The kernels of a convolution, one symmetric scale around zero; of three input channels, as colours. */
   function drawKernels() {
     const layer = layers[state.place], weights = network.weights(state.place, state.epoch);
-    const has = ["conv", "depthwise"].includes(layer.kind) && weights;
-    parts.gallery.hidden = !has;
-    if (!has) return;
-    const [rows, columns, inner] = weights.kernel.shape, filters = filtersOf(layer, weights.kernel);
-    const channels = filters[0].numbers.length / (rows * columns), colour = channels === 3;
+    parts.gallery.hidden = layer.kind !== "conv" || !weights;
+    if (parts.gallery.hidden) return;
+    const [rows, columns, channels] = weights.kernel.shape, filters = filtersOf(weights.kernel);
+    const colour = channels === 3 && gallery.colours.checked;
+    gallery.coloursLabel.hidden = channels !== 3;
     gallery.innerLabel.hidden = channels === 1;
     gallery.inner.max = channels - 1;
     const chosen = filters[state.channel], scaleOfAll = Math.max(...filters.map((one) => largestOf(one.numbers))) || 1;
@@ -958,7 +928,7 @@ function render(el, data, options = {}) {
       const canvas = make("canvas", { ariaHidden: "true" }), scale = gallery.own.checked ? largestOf(one.numbers) || 1 : scaleOfAll;
       const at = (place, channel) => one.numbers[place * channels + channel] / scale;
       paint(canvas, rows, columns, (place) =>
-        colour && !gallery.single ? [0, 1, 2].map((channel) => Math.round(127.5 + 127.5 * clamp(at(place, channel), -1, 1)))
+        colour ? [0, 1, 2].map((channel) => Math.round(127.5 + 127.5 * clamp(at(place, channel), -1, 1)))
           : diverging(at(place, clamp(state.inner, 0, channels - 1))));
       const button = make("button", { type: "button", ariaLabel: `kernel ${one.filter}, norm ${told(one.norm)}`,
         title: `kernel ${one.filter}, norm ${told(one.norm)}` }, canvas);
@@ -978,6 +948,7 @@ function render(el, data, options = {}) {
 
   /** Change the weights of the layer shown; outputs before it still hold. */
   function edit(change) {
+    const focused = focusedLabel();
     if (change) network.edit(state.place, state.epoch, change);
     else network.edits.clear();
     outputs = network.run(pictureOf(state.picture), state.epoch, change ? { before: outputs, changed: state.place } : {});
@@ -985,59 +956,72 @@ function render(el, data, options = {}) {
     drawLayer();
     drawKernels();
     drawPoint();
+    focusAgain(focused);
     countRight();
+    countDead();
   }
 
   /** Where the chosen filter's weight for an input channel lies, by its place in the window. */
-  function placeOf(inner) {
-    const layer = layers[state.place], [rows, columns, channels, filters] = network.kernelShape(state.place);
-    return (at) => layer.kind === "depthwise" ? at * channels * filters + state.channel
-      : (at * channels + inner) * filters + state.channel;
+  function placeOf(at, inner) {
+    const [, , channels, filters] = layers[state.place].kernel_shape;
+    return (at * channels + inner) * filters + state.channel;
   }
 
-  for (const [name, preset] of Object.entries(PRESETS)) {
-    const button = make("button", { type: "button" }, name);
-    button.addEventListener("click", () => edit((kernel) => {
-      const [rows, columns, channels] = network.kernelShape(state.place);
-      for (let inner = 0; inner < (layers[state.place].kind === "depthwise" ? 1 : channels); inner++) {
-        const where = placeOf(inner);
-        for (let at = 0; at < rows * columns; at++) {
-          kernel[where(at)] = preset(Math.floor(at / columns), at % columns, rows, columns, kernel[where(at)]);
-        }
+  /** Give the chosen filter another kernel, the same for all its input channels. */
+  function preset(weightAt, kernel) {
+    const [rows, columns, channels] = layers[state.place].kernel_shape;
+    for (let inner = 0; inner < channels; inner++) {
+      for (let at = 0; at < rows * columns; at++) {
+        const where = placeOf(at, inner);
+        kernel[where] = weightAt(Math.floor(at / columns), at % columns, rows, columns, kernel[where]);
       }
-    }));
+    }
+  }
+
+  for (const [name, weightAt] of Object.entries(PRESETS)) {
+    const button = make("button", { type: "button" }, name);
+    button.addEventListener("click", () => edit((kernel) => preset(weightAt, kernel)));
     editing.box.append(button);
   }
   ablateButton.addEventListener("click", () => edit((kernel, bias) => {
-    const [rows, columns, channels] = network.kernelShape(state.place);
-    for (let inner = 0; inner < (layers[state.place].kind === "depthwise" ? 1 : channels); inner++) {
-      const where = placeOf(inner);
-      for (let at = 0; at < rows * columns; at++) kernel[where(at)] = 0;
-    }
+    preset(PRESETS.zero, kernel);
     if (bias) bias[state.channel] = 0;
   }));
   resetButton.addEventListener("click", () => edit(null));
   editing.box.append(ablateButton, resetButton);
   parts.gallery.append(heading("Edit the chosen kernel, all its input channels"), editing.box, editing.told);
 
-  let judging = 0;
+  /** A job that takes the pictures one after another, the page alive in between; starting it again gives up the last. */
+  function job() {
+    let current = 0;
+    return (take, done) => {
+      const mine = ++current;
+      let number = 0;
+      const next = () => {
+        if (mine !== current) return;
+        take(number);
+        if (++number < count) setTimeout(next);
+        else done();
+      };
+      if (take) setTimeout(next);
+    };
+  }
+  const judge = job(), listen = job();
+
   /** How many of the pictures the network gets right, as edited and as trained. */
   function countRight() {
-    const mine = ++judging, epoch = state.epoch, right = { edited: 0, trained: 0 };
+    const epoch = state.epoch, right = { edited: 0, trained: 0 };
     editing.told.textContent = "";
-    if (!network.edits.size || !data.labels) return;
+    if (!network.edits.size || !data.labels) return judge(null);
     const best = (found) => found && found.data.indexOf(Math.max(...found.data));
-    let number = 0;
-    const next = () => {
-      if (mine !== judging) return;
+    judge((number) => {
       const picture = pictureOf(number), label = data.labels[number];
       right.edited += best(network.run(picture, epoch).at(-1)) === label;
       right.trained += best(network.run(picture, epoch, { asTrained: true }).at(-1)) === label;
-      if (++number < count) return void setTimeout(next);
+    }, () => {
       editing.told.textContent =
         `Edited, the network gets ${right.edited} of these ${count} pictures right; as trained, ${right.trained}.`;
-    };
-    setTimeout(next);
+    });
   }
 
   let answers = [];
@@ -1057,31 +1041,26 @@ function render(el, data, options = {}) {
     }
   }
 
-  let counting = 0;
-  /** Count, picture after picture, which filters never answer. */
+  /** Ask every filter for its largest answer to each picture; which never answer, and what the chosen one answers most. */
   function countDead() {
-    const mine = ++counting, place = state.place, epoch = state.epoch, end = following(layers, place).at(-1) ?? place;
+    const epoch = state.epoch, end = following(layers, state.place).at(-1) ?? state.place;
+    const linear = layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear";
     gallery.dead.textContent = "";
-    if (parts.gallery.hidden || layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear") return;
-    const filters = layers[end].shape.at(-1), largest = new Float32Array(filters).fill(-Infinity);
-    let number = 0;
     answers = [];
     drawAnswers();
-    const next = () => {
-      if (mine !== counting) return;
+    if (parts.gallery.hidden || linear || !outputs[end]) return listen(null);
+    const filters = layers[end].shape.at(-1);
+    listen((number) => {
       const out = network.run(pictureOf(number), epoch, { end })[end];
-      if (!out) return;
       const most = new Float32Array(filters).fill(-Infinity);
       out.data.forEach((value, at) => { most[at % filters] = Math.max(most[at % filters], value); });
-      most.forEach((value, filter) => { largest[filter] = Math.max(largest[filter], value); });
       answers.push(most);
-      if (++number < count) return void setTimeout(next);
-      const dead = [...largest.keys()].filter((filter) => largest[filter] <= 0);
-      gallery.dead.textContent = `${dead.length} of ${largest.length} filters never answer on these ${count} pictures` +
+    }, () => {
+      const dead = [...answers[0].keys()].filter((filter) => answers.every((most) => most[filter] <= 0));
+      gallery.dead.textContent = `${dead.length} of ${filters} filters never answer on these ${count} pictures` +
         `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
       drawAnswers();
-    };
-    setTimeout(next);
+    });
   }
 
   function drawPoint() {
@@ -1090,7 +1069,7 @@ function render(el, data, options = {}) {
     parts.sum.replaceChildren();
     field.svg.style.display = out ? "" : "none";
     if (!out) return;
-    const seen = receptiveField(layers, state.place, state.row, state.column, (place) => network.kernelShape(place));
+    const seen = receptiveField(layers, state.place, state.row, state.column);
     if (seen) {
       const [top, bottom, left, right] = seen;
       for (const [name, value] of Object.entries({ x: left, y: top, width: right - left + 1, height: bottom - top + 1 })) {
@@ -1102,15 +1081,15 @@ function render(el, data, options = {}) {
     }
     const found = explain(network, state, outputs), where = isMap() ? ` at row ${state.row}, column ${state.column}` : "";
     parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, told(found.value))));
-    const next = ["conv", "depthwise", "dense"].includes(layer.kind) ? explainNext(network, state, outputs) : [];
+    const next = ["conv", "dense"].includes(layer.kind) ? explainNext(network, state, outputs) : [];
     for (const text of [...found.lines, ...next]) parts.sum.append(make("p", {}, text));
     for (const { channel, window, kernel, rows, columns } of found.parts) {
       if (rows * columns > 121) continue;
       parts.grids.append(grid(window, rows, columns, `window, input channel ${channel}`));
       if (!kernel) continue;
-      const where = placeOf(layer.kind === "depthwise" ? 0 : channel % network.kernelShape(state.place)[2]);
+      const inner = channel % layer.kernel_shape[2];
       parts.grids.append(grid(kernel, rows, columns, `kernel, filter ${state.channel}`,
-        (at, value) => edit((numbers) => { numbers[where(at)] = value; })));
+        (at, value) => edit((numbers) => { numbers[placeOf(at, inner)] = value; })));
     }
     mapCanvas.setAttribute("aria-label",
       `Output of ${layer.name}, channel ${state.channel}. Arrow keys move from pixel to pixel.`);
@@ -1138,9 +1117,7 @@ function render(el, data, options = {}) {
   function drawPicture() {
     const picture = pictureOf(state.picture);
     paintPicture(inputCanvas, picture);
-    const label = state.picture === count ? "your own"
-      : data.labels ? data.classes[data.labels[state.picture]] : `picture ${state.picture}`;
-    inputCanvas.setAttribute("aria-label", `The picture: ${label}. The outlined part is what the chosen pixel depends on.`);
+    inputCanvas.setAttribute("aria-label", `The picture: ${nameOf(state.picture)}. The outlined part is what the chosen pixel depends on.`);
     field.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     [...parts.pictures.children].forEach((button, number) =>
       button.setAttribute("aria-pressed", String(number === state.picture)));
@@ -1149,23 +1126,15 @@ function render(el, data, options = {}) {
     parts.epoch.setAttribute("aria-valuetext", parts.epochTold.textContent);
   }
 
-  /** Training accuracy by epoch, with a mark at the one shown; and how far the layer's kernels are from their start. */
+  /** Training accuracy by epoch, with a mark at the one shown. */
   function drawCurve() {
     if (!data.curve || state.epoch === null) return;
     const many = data.curve.length, at = state.epoch, reached = at ? data.curve[at - 1] : null;
     const points = data.curve.map((value, i) => `${((i + 1) / many) * 100},${(1 - value) * 30}`).join(" ");
-    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-    for (const [name, value] of Object.entries({ viewBox: "0 0 100 30", width: 200, height: 60, preserveAspectRatio: "none", "aria-hidden": "true" })) {
-      svg.setAttribute(name, value);
-    }
-    const add = (tag, attributes) => {
-      const shape = document.createElementNS("http://www.w3.org/2000/svg", tag);
-      for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
-      shape.setAttribute("vector-effect", "non-scaling-stroke");
-      svg.append(shape);
-    };
-    add("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.5 });
-    add("line", { x1: (at / many) * 100, x2: (at / many) * 100, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2 });
+    const here = (at / many) * 100, thin = { "vector-effect": "non-scaling-stroke" };
+    const svg = makeSvg("svg", { viewBox: "0 0 100 30", width: 200, height: 60, preserveAspectRatio: "none", "aria-hidden": "true" },
+      makeSvg("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.5, ...thin }),
+      makeSvg("line", { x1: here, x2: here, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2, ...thin }));
     parts.curve.replaceChildren(svg, make("p", {},
       reached === null ? "before training" : `training accuracy ${(100 * reached).toFixed(1)} %`));
   }
@@ -1176,21 +1145,20 @@ function render(el, data, options = {}) {
     if (!path || !network.epochs) return null;
     const now = network.array(path, state.epoch), start = network.array(path, network.epochs[0]);
     if (!now || !start) return null;
-    const norm = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
-    return norm(now.data.map((value, at) => value - start.data[at])) / norm(start.data);
+    return normOf(now.data.map((value, at) => value - start.data[at])) / normOf(start.data);
   }
 
   /** Change some of the state, and draw what depends on it. */
   function set(changes, quietly = false) {
-    const before = { ...state };
+    const before = { ...state }, first = !outputs.length, focused = focusedLabel();
     Object.assign(state, changes);
     const layer = layers[state.place];
     state.picture = clamp(state.picture, 0, count);
     state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
     state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
     state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
-    if (state.picture !== before.picture || state.epoch !== before.epoch || !outputs.length) {
-      compute_();
+    if (state.picture !== before.picture || state.epoch !== before.epoch || first) {
+      outputs = network.run(pictureOf(state.picture), state.epoch);
       drawPicture();
       drawClasses();
       drawLayer();
@@ -1200,10 +1168,11 @@ function render(el, data, options = {}) {
       drawKernels();
       drawAnswers();
     }
-    if (state.place !== before.place || state.epoch !== before.epoch || !counting) countDead();
+    if (state.place !== before.place || state.epoch !== before.epoch || first) countDead();
     parts.layer.value = String(state.place);
     parts.epoch.value = String(epochs.indexOf(state.epoch));
     drawPoint();
+    focusAgain(focused);
     if (options.hash) {
       history.replaceState(null, "", `#${new URLSearchParams(Object.entries(state).filter(([, value]) => value !== null))}`);
     }
@@ -1245,8 +1214,9 @@ function render(el, data, options = {}) {
   });
   gallery.order.addEventListener("change", drawKernels);
   gallery.own.addEventListener("change", drawKernels);
+  gallery.colours.addEventListener("change", drawKernels);
   gallery.inner.addEventListener("input", () => {
-    gallery.single = true;
+    gallery.colours.checked = false;
     set({ inner: Math.trunc(Number(gallery.inner.value)) || 0 });
   });
   parts.layer.addEventListener("change", () => set({ place: Number(parts.layer.value), channel: 0 }));

@@ -65,16 +65,14 @@ def _unfold(model, places: dict[int, int], found: list[dict], prefix: str) -> No
             places.update(zip(map(id, node.output_tensors), outputs, strict=True))
             continue
         shape = list(node.output_tensors[0].shape[1:])
-        for step in _steps(layer, node):
-            found.append({"name": name, "inputs": before, "shape": shape, "weights": {}, **step})
-            before = [len(found) - 1]
+        found.append({"name": name, "inputs": before, "shape": shape, "weights": {}, **_step(layer, node)})
         places.update({id(tensor): len(found) - 1 for tensor in node.output_tensors})
 
 
 def _nodes(model) -> list:
     """The calls that make up a functional model, those that others need first."""
-    made, order = {id(tensor): node for node in _all_nodes(model) for tensor in node.output_tensors}, []
-    seen = set()
+    every = [node for nodes in model._nodes_by_depth.values() for node in nodes]
+    made, order, seen = {id(tensor): node for node in every for tensor in node.output_tensors}, [], set()
 
     def visit(tensor):
         node = made.get(id(tensor))
@@ -92,22 +90,17 @@ def _nodes(model) -> list:
     return order
 
 
-def _all_nodes(model):
-    return [node for nodes in model._nodes_by_depth.values() for node in nodes]
-
-
-def _steps(layer, node) -> list[dict]:
-    """What `lens.js` computes for a call of a layer: a step or several."""
+def _step(layer, node) -> dict:
+    """What `lens.js` computes for a call of a layer."""
     translate = _TRANSLATIONS.get(type(layer))
     try:
         if translate is None:
             raise _Unknown(type(layer).__name__)
         if len(node.output_tensors) != 1 or getattr(layer, "data_format", "channels_last") != "channels_last":
             raise _Unknown(f"{type(layer).__name__} with channels first, or with several outputs")
-        steps = translate(layer)
+        return translate(layer)
     except _Unknown as unknown:
-        return [{"kind": "unknown", "type": str(unknown)}]
-    return steps if isinstance(steps, list) else [steps]
+        return {"kind": "unknown", "type": str(unknown)}
 
 
 def _activation(function: Callable) -> str:
@@ -122,17 +115,14 @@ def _weights(layer, **names) -> dict:
 
 
 def _conv(layer) -> dict:
+    rows, columns, inner, filters = layer.kernel.shape
+    groups = getattr(layer, "groups", 1)
+    if type(layer) is layers.DepthwiseConv2D:  # the same numbers in the same order, as a group a channel
+        groups, inner, filters = inner, 1, inner * filters
     return {
-        "kind": "conv", "strides": list(layer.strides), "padding": layer.padding, "dilation": list(layer.dilation_rate),
-        "groups": layer.groups, "activation": _activation(layer.activation),
-        "weights": _weights(layer, kernel=layer.kernel, bias=layer.bias if layer.use_bias else None),
-    }  # fmt: skip
-
-
-def _depthwise(layer) -> dict:
-    return {
-        "kind": "depthwise", "strides": list(layer.strides), "padding": layer.padding,
-        "dilation": list(layer.dilation_rate), "activation": _activation(layer.activation),
+        "kind": "conv", "kernel_shape": [rows, columns, inner, filters], "strides": list(layer.strides),
+        "padding": layer.padding, "dilation": list(layer.dilation_rate), "groups": groups,
+        "activation": _activation(layer.activation),
         "weights": _weights(layer, kernel=layer.kernel, bias=layer.bias if layer.use_bias else None),
     }  # fmt: skip
 
@@ -181,15 +171,9 @@ def _global_pool(how: str) -> Callable:
 
 
 def _resize(layer) -> dict:
-    plain = not (layer.crop_to_aspect_ratio or layer.pad_to_aspect_ratio or layer.antialias)
-    if layer.interpolation not in ("nearest", "bilinear") or not plain:
-        raise _Unknown(f"Resizing with {layer.interpolation}, antialiasing, crop or padding")
-    return {"kind": "resize", "how": layer.interpolation}
-
-
-def _upsampling(layer) -> dict:
-    if layer.interpolation not in ("nearest", "bilinear"):
-        raise _Unknown(f"UpSampling2D with {layer.interpolation}")
+    others = ("crop_to_aspect_ratio", "pad_to_aspect_ratio", "antialias")  # of Resizing only
+    if layer.interpolation not in ("nearest", "bilinear") or any(getattr(layer, name, False) for name in others):
+        raise _Unknown(f"{type(layer).__name__} with {layer.interpolation}, antialiasing, crop or padding")
     return {"kind": "resize", "how": layer.interpolation}
 
 
@@ -219,7 +203,7 @@ _TRANSLATIONS = {
     PixelScaling: lambda layer: _scale(layer.scale, layer.offset),
     Whitening: _conv,
     layers.Conv2D: _conv,
-    layers.DepthwiseConv2D: _depthwise,
+    layers.DepthwiseConv2D: _conv,
     layers.Dense: _dense,
     layers.BatchNormalization: _norm,
     layers.Rescaling: lambda layer: _scale(layer.scale, layer.offset),
@@ -229,7 +213,7 @@ _TRANSLATIONS = {
     layers.GlobalMaxPooling2D: _global_pool("max"),
     layers.GlobalAveragePooling2D: _global_pool("average"),
     layers.Resizing: _resize,
-    layers.UpSampling2D: _upsampling,
+    layers.UpSampling2D: _resize,
     layers.ZeroPadding2D: lambda layer: {"kind": "pad", "padding": [list(side) for side in layer.padding]},
     layers.Cropping2D: lambda layer: {"kind": "crop", "cropping": [list(side) for side in layer.cropping]},
     layers.Flatten: lambda layer: {"kind": "flatten"},
@@ -307,10 +291,14 @@ def payload(
         )
     paths = {path for layer in found for path in layer["weights"].values()}
     if snapshots is None:
-        arrays = {weight.path: encode(_half(weight)) for weight in model.weights if weight.path in paths}
-        shown = None
+        weights = {weight.path: np.asarray(weight) for weight in model.weights if weight.path in paths}
+        arrays, shown = {path: encode(_half(array)) for path, array in as_convolutions(found, weights).items()}, None
     else:
-        arrays, shown = _of_epochs(snapshots, paths, model.name, epochs)
+        if lacking := sorted(paths - set(snapshots)):
+            raise LensError(f"The snapshots are not of {model.name}: they lack {lacking[0]}.")
+        few = [int(epoch) for epoch in snapshots.get("epochs of the rest", ())]
+        stacked = {path: np.asarray(snapshots[path]) for path in paths}
+        arrays, shown = _of_epochs(as_convolutions(found, stacked), few, epochs)
     rounded = "8 bits" if any(array["dtype"] == "i1" for array in arrays.values()) else "16 bits"
     return {
         "title": title or model.name,
@@ -330,23 +318,29 @@ def _half(array) -> np.ndarray:
         return np.asarray(array, np.float32).astype(np.float16)
 
 
-def _of_epochs(snapshots: dict, paths: set[str], name: str, most: int) -> tuple[dict, list[int]]:
-    """The snapshots' arrays, encoded, each with the epochs that it has; and all epochs that are shown."""
-    if lacking := sorted(paths - set(snapshots)):
-        raise LensError(f"The snapshots are not of {name}: they lack {lacking[0]}.")
-    last = max(len(snapshots[path]) for path in paths) - 1
-    few = [int(epoch) for epoch in snapshots.get("epochs of the rest", ())]
+def as_convolutions(found: list[dict], arrays: dict) -> dict:
+    """The arrays, a kernel in its layer's `kernel_shape`, whatever axes stand before it."""
+    shapes = {layer["weights"]["kernel"]: layer["kernel_shape"] for layer in found if layer["kind"] == "conv"}
+    return {
+        path: array.reshape(*array.shape[:-4], *shapes[path]) if path in shapes else array
+        for path, array in arrays.items()
+    }
+
+
+def _of_epochs(arrays: dict, few: list[int], most: int) -> tuple[dict, list[int]]:
+    """Stacked arrays, encoded, each with the epochs that it has; and all epochs that are shown. few: the epochs that
+    were kept of arrays that weren't kept at each."""
+    last = max(map(len, arrays.values())) - 1
     last = max([last, *few])
     shown = sorted({round(place) for place in np.linspace(0, last, max(2, min(most, last + 1)))} | set(few))
     taken = {}
-    for path in paths:
-        stacked = snapshots[path]
+    for path, stacked in arrays.items():
         own = list(range(last + 1)) if len(stacked) == last + 1 else few
         kept = [epoch for epoch in own if epoch in shown]
-        taken[path] = kept, np.asarray(stacked[[own.index(epoch) for epoch in kept]])
+        taken[path] = kept, stacked[[own.index(epoch) for epoch in kept]]
     large = 2 * sum(stacked.size for _, stacked in taken.values()) > LARGE
-    arrays = {}
+    encoded = {}
     for path, (kept, stacked) in taken.items():
         few_bits = large and stacked.ndim > 2 and np.isfinite(stacked).all()
-        arrays[path] = (in_eight_bits(stacked) if few_bits else encode(_half(stacked))) | {"epochs": kept}
-    return arrays, shown
+        encoded[path] = (in_eight_bits(stacked) if few_bits else encode(_half(stacked))) | {"epochs": kept}
+    return encoded, shown
