@@ -250,6 +250,7 @@ def convolution_costs(kernel_size: int, channels: int, filters: int, side: int) 
 def calculator(kernel_size: int = 5, channels: int = 64, filters: int = 64, side: int = 24) -> Shown:
     """What a convolution costs, with a slider for each number; where widgets are dead, a table of the first values."""
     import ipywidgets as widgets
+    import pandas
 
     columns = ("way", "parameters", "million multiply-adds a picture")
 
@@ -258,11 +259,7 @@ def calculator(kernel_size: int = 5, channels: int = 64, filters: int = 64, side
         return [(way, f"{weights:,}", f"{macs / 1e6:,.1f}") for way, (weights, macs) in found.items()]
 
     def markup(**values):
-        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in columns)
-        body = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows(**values)
-        )
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return pandas.DataFrame(rows(**values), columns=columns).to_html(index=False, border=0)
 
     first = {"kernel_size": kernel_size, "channels": channels, "filters": filters, "side": side}
     limits = {"kernel_size": (3, 11, 2), "channels": (1, 256, 1), "filters": (1, 256, 1), "side": (2, 64, 1)}
