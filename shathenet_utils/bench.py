@@ -362,7 +362,7 @@ def readme_table() -> str:
         times = ", ".join(f"{took['last step'] / took['ours']:.2f}× ({name})" for name, took in waits().items())
         lines.append(
             "\nKeras's way can end an epoch waiting for tf.data's tuning thread, whose pauses double up to a minute. "
-            f"Up to its last step, the fastest of some epochs of 10,000 pictures takes {times}."
+            f"Up to its last step, the fastest of {load('waits')['rounds']} epochs of 10,000 pictures takes {times}."
         )
     if path_of("scaling").exists():
         result = load("scaling")
