@@ -86,14 +86,16 @@ def _percent_axis(axis) -> None:
     axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
 
 
-def pictures(images, titles=None, *, columns: int = 10, rows=None, name: str, alt: str) -> Drawing:
+def pictures(
+    images, titles=None, *, columns: int = 10, rows=None, name: str, alt: str, missing: str = "CIFAR-10 is"
+) -> Drawing:
     """A sheet of pictures: uint8 (n, height, width, 3), with a title each, or a label a row.
 
-    No pictures at all, where the dataset is not there, gives a sheet that says so.
+    No pictures at all, where the dataset is not there, gives a sheet that says so; missing: what they need, and "is".
     """
     if len(images) == 0:
         figure, axes = _figure(6.5, 0.6)
-        axes[0][0].text(0, 0.5, "These pictures can be drawn only where CIFAR-10 is.", va="center")
+        axes[0][0].text(0, 0.5, f"These pictures can be drawn only where {missing}.", va="center")
         axes[0][0].axis("off")
         return Drawing(figure, name, alt)
     lines, (height, width) = -(-len(images) // columns), images[0].shape[:2]
@@ -406,7 +408,7 @@ def lines(
 ) -> Drawing:
     """How a fraction of 1 depends on a number: a line a series through means, with their intervals.
 
-    series: label → number → interval. logarithmic: the numbers' axis.
+    series: label → number → interval. logarithmic: the numbers' axis; it bears the numbers themselves.
     """
     figure, axes = _figure(6.5, 3.8)
     ax, words = axes[0][0], []
@@ -415,11 +417,13 @@ def lines(
         errors = np.array([(i.mean - i.low, i.high - i.mean) if i.n > 1 else (0, 0) for i in points.values()]).T
         ax.errorbar(x, means, errors, fmt=f"{marker}-", color=colour, markersize=6, capsize=4)
         ax.annotate(label, (x[-1], means[-1]), (8, 0), textcoords="offset points", va="center", color=colour)
-        told = ", ".join(f"{records.told(interval)} at {number:,.4g}" for number, interval in points.items())
+        told = ", ".join(f"{records.told(interval)} at {number:,.12g}" for number, interval in points.items())
         words.append(f"{label} {told}")
     if logarithmic:
         ax.set_xscale("log")
-        _plain_numbers(ax.xaxis)
+        ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
+    numbers = sorted({number for points in series.values() for number in points})
+    ax.set_xticks(numbers, [f"{number:,.12g}" for number in numbers])
     ax.margins(x=0.3, y=0.12)
     ax.set(xlabel=x_label, ylabel=y_label)
     _percent_axis(ax.yaxis)

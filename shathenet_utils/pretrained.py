@@ -48,13 +48,18 @@ def inception_v3(size: int = 75, classes: int = 10) -> keras.Model:
         path = keras.utils.get_file(INCEPTION_FILE, INCEPTION_URL, cache_subdir="models", file_hash=INCEPTION_MD5)
     except Exception as error:  # what get_file raises depends on the network
         raise PretrainedError(
-            f"Inception-v3's ImageNet weights are neither in {path.parent} nor to be fetched "
+            f"Inception-v3's ImageNet weights are neither in {_at_home(path.parent)} nor to be fetched "
             f"({str(error).partition(chr(10))[0] or type(error).__name__}): run this once with a network."
         ) from None
     model = models.inception_v3(size, classes, inference=True)
     model.get_layer("inception").load_weights(path)
     model.get_layer("inception").trainable = False
     return model
+
+
+def _at_home(path: Path) -> str:
+    """A path as a message names it: below the home folder, from "~" on."""
+    return f"~/{path.relative_to(Path.home()).as_posix()}" if path.is_relative_to(Path.home()) else str(path)
 
 
 def lite0_path() -> Path:
@@ -83,19 +88,22 @@ class _Storage:
     dtype: np.dtype
 
 
+PICKLE_NAMES = {
+    ("collections", "OrderedDict"): collections.OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): lambda *arguments: arguments[:4],
+    ("torch", "FloatStorage"): np.dtype("<f4"),
+    ("torch", "LongStorage"): np.dtype("<i8"),
+}
+"""What a state dict's pickle may ask for, (module, name), and what it is given in its place."""
+
+
 class _TorchUnpickler(pickle.Unpickler):
     """Reads what a state dict needs, and nothing else: a pickle can ask for any function, this one is given four."""
 
     def find_class(self, module, name):
-        known = {
-            ("collections", "OrderedDict"): collections.OrderedDict,
-            ("torch._utils", "_rebuild_tensor_v2"): lambda *arguments: arguments[:4],
-            ("torch", "FloatStorage"): np.dtype("<f4"),
-            ("torch", "LongStorage"): np.dtype("<i8"),
-        }
-        if (module, name) not in known:
+        if (module, name) not in PICKLE_NAMES:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        return known[module, name]
+        return PICKLE_NAMES[module, name]
 
     def persistent_load(self, saved):
         kind, dtype, key, *_ = saved

@@ -147,7 +147,9 @@ def test_pictures_are_drawn_as_they_are_under_their_titles():
 
 def test_no_pictures_are_a_sheet_that_says_so():
     drawing = plots.pictures(PICTURES[:0], [], name="x", alt="Nothing.")
-    assert "only where CIFAR-10 is" in drawing.axes[0].texts[0].get_text()
+    assert "only where CIFAR-10 is." in drawing.axes[0].texts[0].get_text()
+    other = plots.pictures(PICTURES[:0], name="x", alt="Nothing.", missing="weights are")
+    assert "only where weights are." in other.axes[0].texts[0].get_text()
     assert len(drawing.png()) > 0
 
 

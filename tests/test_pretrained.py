@@ -200,6 +200,15 @@ def test_offline_inception_says_what_is_missing(monkeypatch, tmp_path):
         pretrained.inception_v3()
 
 
+def test_a_message_names_no_home_folder(monkeypatch):
+    monkeypatch.delenv("KERAS_HOME", raising=False)
+    monkeypatch.setenv("SHATHENET_OFFLINE", "1")
+    monkeypatch.setattr(pretrained, "INCEPTION_FILE", "no such file")
+    with pytest.raises(pretrained.PretrainedError, match=r"neither in ~/\.keras/models nor") as told:
+        pretrained.inception_v3()
+    assert str(pretrained.Path.home()) not in str(told.value)
+
+
 def test_inceptions_weights_are_checked_before_they_are_opened(monkeypatch, tmp_path):
     def fetched(name, url, *, cache_subdir, file_hash):
         assert (name, cache_subdir, file_hash) == (pretrained.INCEPTION_FILE, "models", pretrained.INCEPTION_MD5)
