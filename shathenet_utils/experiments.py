@@ -107,9 +107,10 @@ class Experiment:
 
         usual = {**Recipe(epochs=1).config(), "epochs": None}
         rows = [_flat(variant.config()) for variant in self.variants]
-        for row, variant in zip(rows, self.variants, strict=True):
-            row |= {"variant": variant.name + (" (pilot)" if variant.pilot else "")}
-        table = pandas.DataFrame(rows).set_index("variant").fillna("default")
+        names = dict.fromkeys(name for row in rows for name in row)
+        rows = [{name: row.get(name, "default") for name in names} for row in rows]
+        index = [variant.name + (" (pilot)" if variant.pilot else "") for variant in self.variants]
+        table = pandas.DataFrame(rows, pandas.Index(index, name="variant"))
         if len(rows) == 1:
             return table[[name for name in table if str(table[name].iloc[0]) != str(usual.get(name.replace(" ", "_")))]]
         return table[[name for name in table if table[name].nunique() > 1]]
