@@ -47,15 +47,19 @@ def header(notebook: str, *questions: experiments.Experiment) -> Shown:
     cells = nbformat.read(path, as_version=4).cells
     words = sum(len(cell.source.split()) for cell in cells)
     parts = [f"{max(1, round(words / WORDS_A_MINUTE))} minutes to read", "a minute or so to run from the records"]
+    seconds, runs, machines = 0.0, 0, set()
     for question in questions:
-        variants = question.load().recorded.values()
-        recorded = [record for found in variants for record in found]
-        # A run shares its machine with whatever else it does; the fastest of a variant tells most about the variant.
-        fastest = sum(len(found) * min(record["seconds"]["total"] for record in found) for found in variants)
-        machine = recorded[0]["machine"]
+        for found in question.load().recorded.values():
+            # A run shares its machine with whatever else it does; a variant's fastest tells most about the variant.
+            seconds += len(found) * min(record["seconds"]["total"] for record in found)
+            runs += len(found)
+            machines |= {
+                f"{record['machine']['cores']} cores of an {record['machine']['processor']}" for record in found
+            }
+    if questions:
         parts.append(
-            f"{fastest / 60:.0f} minutes to train its {len(recorded)} runs again, as fast as they went on "
-            f"{machine['cores']} cores of an {machine['processor']}"
+            f"{seconds / 60:.0f} minutes to train its {runs} runs again, as fast as they went on "
+            f"{' and '.join(sorted(machines))}"
         )
     text = "; ".join(parts) + "."
     return Shown(f"<p><em>{html.escape(text)}</em></p>", text)

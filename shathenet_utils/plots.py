@@ -411,12 +411,12 @@ def lines(
     series: label → number → interval. logarithmic: the numbers' axis; it bears the numbers themselves.
     """
     figure, axes = _figure(6.5, 3.8)
-    ax, words = axes[0][0], []
+    ax, words, ends = axes[0][0], [], []
     for colour, marker, (label, points) in zip(PALETTE, "osD^vPX*", series.items(), strict=False):
         x, means = list(points), [interval.mean for interval in points.values()]
         errors = np.array([(i.mean - i.low, i.high - i.mean) if i.n > 1 else (0, 0) for i in points.values()]).T
         ax.errorbar(x, means, errors, fmt=f"{marker}-", color=colour, markersize=6, capsize=4)
-        ax.annotate(label, (x[-1], means[-1]), (8, 0), textcoords="offset points", va="center", color=colour)
+        ends.append((means[-1], x[-1], label, colour))
         told = ", ".join(f"{records.told(interval)} at {number:,.12g}" for number, interval in points.items())
         words.append(f"{label} {told}")
     if logarithmic:
@@ -427,6 +427,13 @@ def lines(
     ax.margins(x=0.3, y=0.12)
     ax.set(xlabel=x_label, ylabel=y_label)
     _percent_axis(ax.yaxis)
+    figure.draw_without_rendering()
+    lowest = -np.inf
+    for y, x, label, colour in sorted(ends):  # each above the one below it, where two lines end close together
+        height = ax.transData.transform((x, y))[1] * 72 / figure.dpi
+        lowest = max(height, lowest + 12)
+        place = (8, lowest - height)
+        ax.annotate(label, (x, y), place, textcoords="offset points", va="center", color=colour)
     return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
 
 

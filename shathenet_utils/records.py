@@ -315,7 +315,12 @@ class Runs:
         import pandas
 
         parts = [(" (yours)", self.own)] if own_only else [("", self.recorded), (" (yours)", self.own)]
-        rows = {name + source: _summary(found) for source, part in parts for name, found in part.items() if found}
+        rows = {
+            name + " (pilot)" * (name in self.pilots) + source: _summary(found)
+            for source, part in parts
+            for name, found in part.items()
+            if found
+        }
         return pandas.DataFrame.from_dict(rows, orient="index").fillna("–").rename_axis("variant")
 
 

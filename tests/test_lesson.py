@@ -248,6 +248,11 @@ def test_a_header_counts_minutes_from_words_and_from_records():
     shown = lesson.header("00", types.SimpleNamespace(load=lambda: runs))
     assert "60 minutes to train its 6 runs again, as fast as they went on 2 cores of an AMD <EPYC>." in words(shown)
     assert "AMD &lt;EPYC&gt;" in markup(shown)
+    question, other = types.SimpleNamespace(load=lambda: runs), made_up_runs()
+    for record in (record for found in other.recorded.values() for record in found):
+        record |= {"machine": {"cores": 4, "processor": "M3"}, "seconds": {"total": 60.0}}
+    both = words(lesson.header("00", question, types.SimpleNamespace(load=lambda: other)))
+    assert "66 minutes to train its 12 runs again, as fast as they went on 2 cores of an AMD <EPYC> and 4 c" in both
 
 
 # Data and environment

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 
 import matplotlib.image
@@ -222,6 +223,14 @@ def test_lines_join_the_means_of_a_series():
     assert drawing.alt == "Accuracy against parameters: a 20.0 % at 1, 30.0 % at 5; b 70.0 % at 1, 80.0 % at 5."
     drawn = [list(line.get_ydata()) for line in drawing.axes[0].lines]
     assert [0.2, pytest.approx(0.3)] in drawn and [0.7, pytest.approx(0.8)] in drawn
+
+
+def test_labels_of_lines_that_end_together_stand_apart():
+    series = {name: {1: stats.interval([0.2]), 5: stats.interval([0.31])} for name in ("one", "two", "three")}
+    drawing = plots.lines(series, x_label="parameters", y_label="accuracy", name="x")
+    drawing.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in drawing.axes[0].texts]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def test_paired_differences_are_drawn_in_points():

@@ -331,7 +331,9 @@ def test_a_diverged_variant_is_never_the_best():
 
 def test_a_variant_that_diverged_once_or_was_a_pilot_is_not_chosen():
     runs = made_up_runs()
-    assert dataclasses.replace(runs, pilots=("better",)).best() == "plain"
+    pilot = dataclasses.replace(runs, pilots=("better",))
+    assert pilot.best() == "plain"
+    assert list(pilot.table().index) == ["plain", "better (pilot)"]
     runs.recorded["better"][0] |= {"validation_accuracy": None, "test_accuracy": None, "status": "diverged"}
     assert runs.best() == "plain"
     runs.recorded["plain"][1] |= {"validation_accuracy": None, "test_accuracy": None, "status": "diverged"}
