@@ -13,7 +13,7 @@ import urllib.request
 import nbformat
 import pytest
 
-from shathenet_utils import ROOT
+from shathenet_utils import ROOT, datasets, lens, models, rerun
 
 pytestmark = pytest.mark.browser
 LENS = (
@@ -158,3 +158,19 @@ def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
     page.get_by_text("conv1, channel 0 at row 4, column 1").wait_for()
     (shown,) = cells_of(page)[1]["outputs"]
     assert '<img alt="The first 16 of 16 kernels' in "".join(shown["data"]["text/html"])
+
+
+def test_an_untrusted_notebook_shows_the_lens_as_a_figure(page, lab):
+    """What another reader's page holds is drawn, and nothing of it runs, until they trust it."""
+    shown = lens.open(models.v1_0(), datasets.toy_shapes(20, 10, 10), pictures=2)
+    output = nbformat.v4.new_output("execute_result", shown._repr_mimebundle_(), execution_count=1)
+    output["data"]["text/html"] += "<script>window.ran = true</script>"
+    cell = nbformat.v4.new_code_cell(LENS[1], outputs=[output])
+    notebook = rerun.committed_form(nbformat.v4.new_notebook(cells=[cell]))
+    nbformat.write(notebook, lab[1] / "untrusted.ipynb")
+    open_notebook(page, lab, "untrusted.ipynb", folder="")
+    image = page.get_by_alt_text("The first 16 of 16 kernels")
+    image.wait_for(timeout=30_000)
+    assert image.evaluate("image => image.complete && image.naturalWidth > 0")
+    assert page.evaluate("window.ran") is None
+    assert "model not found" not in page.inner_text(".jp-Notebook").lower()

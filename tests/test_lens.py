@@ -19,7 +19,7 @@ RUN = """
   const read = (found) => ({ shape: found.shape, data: window.lens.decode(found) });
   const weights = layers.map((layer) =>
     Object.fromEntries(Object.entries(layer.weights).map(([name, path]) => [name, read(arrays[path])])));
-  const outputs = window.lens.forward(layers, read(picture), (place) => weights[place]);
+  const outputs = window.lens.finish(window.lens.forward(layers, read(picture), (place) => weights[place]));
   return outputs.map((output) => output && Array.from(output.data, (x) => (Number.isFinite(x) ? x : String(x))));
 }
 """
@@ -29,7 +29,7 @@ RUN = """
 def page(browser):
     page = browser.new_page()
     source = SCRIPT.read_text(encoding="utf-8")
-    page.add_script_tag(type="module", content=f"{source}\nwindow.lens = {{ decode, forward }};")
+    page.add_script_tag(type="module", content=f"{source}\nwindow.lens = {{ decode, finish, forward }};")
     page.wait_for_function("window.lens")
     yield page
     page.close()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from shathenet_utils import datasets, lens, models, records
+from shathenet_utils import datasets, experiments, lens, models, records
 from shathenet_utils.blocks import keras, layers
 from shathenet_utils.lens import payload
 
@@ -225,6 +225,64 @@ def test_a_large_network_is_rounded_to_eight_bits_and_says_so(opened, network, p
     np.testing.assert_allclose(chances(page), np.asarray(rounded(pictures[:1]))[0], atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def slow_network():
+    keras.utils.set_random_seed(0)
+    model = models.v1_2()
+    for weight in model.weights:
+        weight.assign(weight.numpy().astype(np.float16))
+    return model
+
+
+LIVELINESS = """() => {
+  const times = []; window.gaps = times;
+  const look = (now) => { times.push(now); requestAnimationFrame(look); };
+  requestAnimationFrame(look);
+}"""
+
+
+def test_a_slow_networks_pass_has_a_bar_and_leaves_the_page_alive(opened, slow_network, pictures):
+    page = opened(slow_network, pictures, [3, 1, 2], CLASSES)
+    bar, body = page.get_by_label("Computing"), page.locator("#page .body")
+    bar.wait_for(state="hidden")
+    np.testing.assert_allclose(chances(page), np.asarray(slow_network(pictures[:1]))[0], atol=1e-5)
+    page.evaluate(LIVELINESS)
+    page.evaluate("window.lens.set({ picture: 2 })")
+    assert bar.is_visible() and body.get_attribute("aria-busy") == "true"
+    page.evaluate("window.lens.set({ row: 3, column: 4, picture: 1 })")  # gives the pass up and begins another
+    bar.wait_for(state="hidden")
+    assert body.get_attribute("aria-busy") == "false"
+    frames = np.array(page.evaluate("window.gaps"))
+    assert len(frames) > 5 and np.median(np.diff(frames)) < 60  # milliseconds; all at once it would be one gap of 500
+    np.testing.assert_allclose(chances(page), np.asarray(slow_network(pictures[1:2]))[0], atol=1e-5)
+    assert "at row 3, column 4" in told(page)
+
+
+def test_edits_of_a_slow_network_end_as_in_keras(opened, slow_network, pictures):
+    page = opened(slow_network, pictures, [3, 1, 2], CLASSES)
+    bar = page.get_by_label("Computing")
+    bar.wait_for(state="hidden")
+    start = chances(page)
+    other = models.v1_2()
+    other.set_weights(slow_network.get_weights())
+    kernel, bias = other.get_layer("conv1a").get_weights()
+    page.get_by_role("button", name="negative").click()
+    page.get_by_role("button", name="negative").click()  # before the first has been computed
+    page.get_by_role("button", name="blur").click()
+    kernel[..., 0] = 1 / 25
+    other.get_layer("conv1a").set_weights([kernel, bias])
+    bar.wait_for(state="hidden")
+    np.testing.assert_allclose(chances(page), np.asarray(other(pictures[:1]))[0], atol=1e-5)
+    before, after = (np.asarray(keras.ops.softmax(one(pictures[:1])))[0] for one in (slow_network, other))
+    page.evaluate("window.lens.set({ channel: 1 })")
+    changes = page.locator("#page .bar span:last-child").all_inner_texts()
+    told_changes = [float(change.replace("−", "-")) for change in changes]
+    np.testing.assert_allclose(told_changes, 100 * (after - before), atol=0.06)
+    page.get_by_role("button", name="reset").click()
+    bar.wait_for(state="hidden")
+    np.testing.assert_array_equal(chances(page), start)
+
+
 def test_the_keyboard_stays_where_it_was(opened, network, pictures):
     page = opened(network, pictures)
     page.locator("#page .tiles button[title='channel 3']").focus()
@@ -397,6 +455,64 @@ def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
     assert said[0].startswith("conv1, channel 0 at row 9, column 20")
     assert said[1].startswith("conv1, channel 0 at row 2, column 5")
     assert page.title() == "v1_0 and other"
+
+
+def of_the_book(name, variant):
+    """The lens on a version as its first run left it, with twenty pictures and, at most, twenty epochs."""
+    experiment = experiments.get(name)
+    record = records.load(experiment.path(experiment.variant(variant), 0))
+    model = models.build(experiment.variant(variant).model, experiment.variant(variant).model_arguments)
+    snapshots = records.load_arrays(record["weights"]["snapshots"])
+    pictures = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)  # nothing compresses these
+    return payload.payload(model, pictures, np.arange(20) % 10, CLASSES, snapshots=snapshots, history=record["history"])
+
+
+SIZES = {("v1_0", "adam_1e-3"): 1.5e6, ("airbench", "epochs_12"): 5e6}
+
+
+@pytest.mark.parametrize(("name", "variant"), SIZES)
+def test_a_versions_page_stays_small(opened, tmp_path, name, variant):
+    path = lens.Lens(of_the_book(name, variant), None).to_html(tmp_path / "page.html")
+    assert path.stat().st_size < SIZES[name, variant]
+
+
+TIMES = """(times) => {
+  const draw = (below) => Math.floor(Math.random() * below), took = [];
+  for (let i = 0; i < times; i++) {
+    const begun = performance.now();
+    window.lens.set({ row: draw(32), column: draw(32) });
+    took.push(performance.now() - begun);
+  }
+  return took;
+}"""
+EDITS = """(times) => {
+  const root = document.querySelector("#page").shadowRoot, took = [];
+  const button = [...root.querySelectorAll("button")].find((one) => one.textContent === "negative");
+  for (let i = 0; i < times; i++) {
+    const begun = performance.now();
+    button.click();
+    took.push(performance.now() - begun);
+  }
+  return took;
+}"""
+
+
+@pytest.mark.slow
+def test_the_page_answers_within_a_frame_and_an_edit_within_three(opened, pictures, tmp_path):
+    """On an idle machine: ready in a second, hover in 16 ms, an edit of ten million multiply-adds in 50."""
+    page = opened(shown=lens.Lens(of_the_book("v1_0", "adam_1e-3"), None))
+    navigation = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
+    assert navigation < 1000  # the module has run by then
+    assert np.percentile(page.evaluate(TIMES, 200), 95) < 16
+    pixels = keras.Input((32, 32, 3))
+    x = pixels
+    for _ in range(4):
+        x = layers.Conv2D(17, 3, padding="same", activation="relu")(x)
+    ten_million = keras.Model(pixels, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
+    assert 8e6 < models.macs(ten_million) < 12e6
+    page = opened(ten_million, pictures)
+    assert np.percentile(page.evaluate(TIMES, 200), 95) < 16
+    assert np.median(page.evaluate(EDITS, 30)) < 50
 
 
 def test_a_notebook_gets_a_widget_and_a_figure_with_its_words(network):

@@ -121,34 +121,41 @@ function geometry(layer, input, kernel) {
   };
 }
 
-function conv(layer, [x], weights) {
-  const kernel = weights.kernel, [kernelRows, kernelColumns, inner, filters] = kernel.shape;
-  const [height, width, channels] = x.shape, g = geometry(layer, x.shape, kernel.shape);
-  const out = new Float32Array(size(layer.shape)), sums = new Float64Array(filters), perGroup = filters / layer.groups;
-  for (let row = 0, at = 0; row < g.rows; row++) {
-    for (let column = 0; column < g.columns; column++, at += filters) {
-      if (weights.bias) sums.set(weights.bias.data);
-      else sums.fill(0);
-      for (let a = 0; a < kernelRows; a++) {
-        const y = row * g.down - g.top + a * g.dilateRows;
-        if (y < 0 || y >= height) continue;
-        for (let b = 0; b < kernelColumns; b++) {
-          const z = column * g.right - g.left + b * g.dilateColumns;
-          if (z < 0 || z >= width) continue;
-          const from = (y * width + z) * channels, start = (a * kernelColumns + b) * inner * filters;
-          for (let group = 0; group < layer.groups; group++) {
-            const first = group * perGroup, last = first + perGroup;
-            for (let c = 0; c < inner; c++) {
-              const value = x.data[from + group * inner + c];
-              if (value === 0) continue;
-              const w = start + c * filters;
-              for (let f = first; f < last; f++) sums[f] += value * kernel.data[w + f];
-            }
+/** One row of a convolution's output, written into `out`. */
+function convRow(layer, x, { kernel, bias }, g, row, out) {
+  const [kernelRows, kernelColumns, inner, filters] = kernel.shape, [height, width, channels] = x.shape;
+  const sums = new Float64Array(filters), perGroup = filters / layer.groups;
+  for (let column = 0, at = row * g.columns * filters; column < g.columns; column++, at += filters) {
+    if (bias) sums.set(bias.data);
+    else sums.fill(0);
+    for (let a = 0; a < kernelRows; a++) {
+      const y = row * g.down - g.top + a * g.dilateRows;
+      if (y < 0 || y >= height) continue;
+      for (let b = 0; b < kernelColumns; b++) {
+        const z = column * g.right - g.left + b * g.dilateColumns;
+        if (z < 0 || z >= width) continue;
+        const from = (y * width + z) * channels, start = (a * kernelColumns + b) * inner * filters;
+        for (let group = 0; group < layer.groups; group++) {
+          const first = group * perGroup, last = first + perGroup;
+          for (let c = 0; c < inner; c++) {
+            const value = x.data[from + group * inner + c];
+            if (value === 0) continue;
+            const w = start + c * filters;
+            for (let f = first; f < last; f++) sums[f] += value * kernel.data[w + f];
           }
         }
       }
-      out.set(sums, at);
     }
+    out.set(sums, at);
+  }
+}
+
+/** A convolution, row by row: what is done of it is told after each. */
+function* conv(layer, [x], weights) {
+  const g = geometry(layer, x.shape, weights.kernel.shape), out = new Float32Array(size(layer.shape));
+  for (let row = 0; row < g.rows; row++) {
+    convRow(layer, x, weights, g, row, out);
+    yield (row + 1) / g.rows;
   }
   return out;
 }
@@ -332,28 +339,70 @@ const KINDS = {
   flatten: same, identity: same, activation: same,
 };
 
-/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. */
-function compute(layer, inputs, weights) {
+/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done. */
+function* compute(layer, inputs, weights) {
   let data = KINDS[layer.kind](layer, inputs, weights);
+  if (layer.kind === "conv") data = yield* data;
   if (layer.activation === "softmax") data = softmax(data, layer.shape.at(-1));
   const activation = activationOf(layer);
   if (activation) data = data.map((value) => activation(value));
   return { shape: layer.shape, data };
 }
 
+/** What a layer costs, in multiply-adds or numbers written. */
+function costOf(layer, layers) {
+  const many = size(layer.shape);
+  if (layer.kind === "conv") return many * layer.kernel_shape[0] * layer.kernel_shape[1] * layer.kernel_shape[2];
+  return layer.kind === "dense" ? many * layers[layer.inputs[0]].shape.at(-1) : many;
+}
+
 /** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
  *
  *  picture: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
- *  to the first layer that has changed. */
-function forward(layers, picture, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
-  const outputs = before.slice(0, changed);
-  for (let place = outputs.length; place <= end; place++) {
+ *  to the first layer that has changed. Tells now and then what share of the work is done. */
+function* forward(layers, picture, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
+  const outputs = before.slice(0, changed), costs = layers.map((layer) => costOf(layer, layers));
+  const all = costs.slice(outputs.length, end + 1).reduce((sum, cost) => sum + cost, 0);
+  for (let place = outputs.length, done = 0; place <= end; done += costs[place++]) {
     const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
     const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
     if (layer.kind === "input") outputs.push(picture);
-    else outputs.push(weights && compute(layer, inputs, weights));
+    else if (!weights) outputs.push(null);
+    else {
+      const steps = compute(layer, inputs, weights);
+      let step = steps.next();
+      for (; !step.done; step = steps.next()) yield (done + step.value * costs[place]) / all;
+      outputs.push(step.value);
+    }
   }
   return outputs;
+}
+
+/** What a generator returns, all at once. */
+function finish(steps) {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+const SLICE = 8;  // milliseconds; a frame has sixteen
+
+/** What a generator returns, given to `then`, a slice of time after another, so that the page stays alive; returns what
+ *  gives it up. tell: is told what the generator yields. */
+function inSlices(steps, then, tell = () => {}) {
+  let given = false;
+  const next = () => {
+    if (given) return;
+    const begun = performance.now();
+    let step = steps.next();
+    while (!step.done && performance.now() - begun < SLICE) step = steps.next();
+    if (step.done) return then(step.value);
+    tell(step.value);
+    setTimeout(next);
+  };
+  setTimeout(next);
+  return () => { given = true; };
 }
 
 // What a pixel sees ---------------------------------------------------------------------------------------------------
@@ -448,6 +497,7 @@ class Network {
     this.stored = data.arrays;
     this.numbers = new Map();
     this.edits = new Map();
+    this.changes = 0;  // how often the reader has edited
   }
 
   /** A weight at an epoch, {shape, data}; null where it wasn't recorded. */
@@ -478,11 +528,23 @@ class Network {
     const copy = { epoch, kernel: kernel.data.slice(), bias: bias?.data.slice() };
     change(copy.kernel, copy.bias);
     this.edits.set(place, copy);
+    this.changes++;
+  }
+
+  /** Take all edits back. */
+  reset() {
+    this.edits.clear();
+    this.changes++;
   }
 
   /** All layers' outputs for a picture, as `forward`. */
-  run(picture, epoch, { asTrained = false, ...options } = {}) {
+  steps(picture, epoch, { asTrained = false, ...options } = {}) {
     return forward(this.layers, picture, (place) => this.weights(place, epoch, asTrained), options);
+  }
+
+  /** What it costs to compute the layers from a place on. */
+  cost(from = 0) {
+    return this.layers.slice(from).reduce((sum, layer) => sum + costOf(layer, this.layers), 0);
   }
 }
 
@@ -557,6 +619,7 @@ const STYLE = `
 .lens { padding: 12px; max-width: 1280px; }
 .title { font-size: 18px; margin: 0 0 8px; } .head { font-size: 14px; margin: 12px 0 4px; }
 p { margin: 4px 0; } .row { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }
+.body[aria-busy=true] { opacity: 0.5; } [hidden] { display: none !important; }
 .controls { align-items: center; } label { display: inline-flex; gap: 6px; align-items: center; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
   border-radius: 4px; padding: 3px 8px; } input[type=range] { padding: 0; width: 220px; accent-color: var(--mark); }
@@ -670,6 +733,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
 }
 
 const MOST_TILES = 256;
+const SLOW = 20e6;  // multiply-adds, beyond which a pass is done in slices, under a bar
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const ALIKE = 0.95;
 
@@ -731,9 +795,12 @@ function render(el, data, options = {}) {
   const firstConv = Math.max(0, layers.findIndex((layer) => layer.kind === "conv"));
   const epochs = network.epochs ?? [null];
   const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, picture: 0, epoch: epochs.at(-1) };
-  let outputs = [];
+  let outputs = [], trained = null, stale = true;  // trained: the last layer's output without edits, where there are some
+  let giveUp = null;  // the pass under way
 
   const parts = {
+    body: make("div", { className: "body" }),
+    work: make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" }),
     pictures: make("div", { className: "tiles", role: "group", "aria-label": "Picture" }),
     layer: make("select", { ariaLabel: "Layer" }),
     epoch: make("input", { type: "range", min: 0, max: epochs.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" }),
@@ -804,7 +871,7 @@ function render(el, data, options = {}) {
   function ownChanged() {
     paintPicture(ownCanvas, own);
     paintPicture(pen.canvas, own);
-    if (state.picture === count) outputs = [];
+    stale ||= state.picture === count;
     set({ picture: count });
   }
 
@@ -946,19 +1013,52 @@ function render(el, data, options = {}) {
       `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
   }
 
+  /** A pass for what is shown, and, where there are edits, one as trained. */
+  function* passes(options) {
+    const picture = pictureOf(state.picture), epoch = state.epoch;
+    const found = yield* network.steps(picture, epoch, options);
+    if (!network.edits.size) trained = null;
+    else if (!trained || !options.before) trained = (yield* network.steps(picture, epoch, { asTrained: true })).at(-1);
+    return found;
+  }
+
+  /** Compute the layers anew and draw all that depends on them; a slow network's under a bar, and until it is done what
+   *  was drawn stays, pale. options: as `forward`'s. */
+  function recompute(options = {}) {
+    const focused = focusedLabel(), whole = giveUp ? {} : options;  // a pass given up has left nothing that holds
+    giveUp?.();
+    const done = (found) => {
+      [giveUp, outputs, stale] = [null, found, false];
+      parts.work.hidden = true;
+      parts.body.ariaBusy = "false";
+      drawClasses();
+      drawLayer();
+      drawKernels();
+      drawPoint();
+      focusAgain(focused);
+      countRight();
+      countDead();
+    };
+    const times = network.edits.size && !whole.before ? 2 : 1;
+    if (times * network.cost(whole.changed ?? 0) <= SLOW) {
+      giveUp = null;
+      done(finish(passes(whole)));
+      return;
+    }
+    parts.work.hidden = false;
+    parts.body.ariaBusy = "true";
+    judge(null);
+    listen(null);
+    heard = "";
+    giveUp = inSlices(passes(whole), done, (share) => { parts.work.value = share; });
+  }
+
   /** Change the weights of the layer shown; outputs before it still hold. */
   function edit(change) {
-    const focused = focusedLabel();
+    if (!giveUp && !network.edits.size) trained = outputs.at(-1);
     if (change) network.edit(state.place, state.epoch, change);
-    else network.edits.clear();
-    outputs = network.run(pictureOf(state.picture), state.epoch, change ? { before: outputs, changed: state.place } : {});
-    drawClasses();
-    drawLayer();
-    drawKernels();
-    drawPoint();
-    focusAgain(focused);
-    countRight();
-    countDead();
+    else network.reset();
+    recompute(change ? { before: outputs, changed: state.place } : {});
   }
 
   /** Where the chosen filter's weight for an input channel lies, by its place in the window. */
@@ -991,40 +1091,36 @@ function render(el, data, options = {}) {
   editing.box.append(ablateButton, resetButton);
   parts.gallery.append(heading("Edit the chosen kernel, all its input channels"), editing.box, editing.told);
 
-  /** A job that takes the pictures one after another, the page alive in between; starting it again gives up the last. */
+  /** A job that goes on while the page is used; starting it again, or with nothing, gives up the last. */
   function job() {
-    let current = 0;
-    return (take, done) => {
-      const mine = ++current;
-      let number = 0;
-      const next = () => {
-        if (mine !== current) return;
-        take(number);
-        if (++number < count) setTimeout(next);
-        else done();
-      };
-      if (take) setTimeout(next);
+    let stop = () => {};
+    return (steps, then) => {
+      stop();
+      if (steps) stop = inSlices(steps, then);
     };
   }
-  const judge = job(), listen = job();
 
   /** How many of the pictures the network gets right, as edited and as trained. */
   function countRight() {
-    const epoch = state.epoch, right = { edited: 0, trained: 0 };
+    const epoch = state.epoch, best = (found) => found && found.data.indexOf(Math.max(...found.data));
     editing.told.textContent = "";
     if (!network.edits.size || !data.labels) return judge(null);
-    const best = (found) => found && found.data.indexOf(Math.max(...found.data));
-    judge((number) => {
-      const picture = pictureOf(number), label = data.labels[number];
-      right.edited += best(network.run(picture, epoch).at(-1)) === label;
-      right.trained += best(network.run(picture, epoch, { asTrained: true }).at(-1)) === label;
-    }, () => {
+    judge((function* () {
+      const right = { edited: 0, trained: 0 };
+      for (const [number, label] of data.labels.entries()) {
+        for (const which of ["edited", "trained"]) {
+          const outputs = yield* network.steps(pictureOf(number), epoch, { asTrained: which === "trained" });
+          right[which] += best(outputs.at(-1)) === label;
+        }
+      }
+      return right;
+    })(), (right) => {
       editing.told.textContent =
         `Edited, the network gets ${right.edited} of these ${count} pictures right; as trained, ${right.trained}.`;
     });
   }
 
-  let answers = [];
+  let answers = [], heard = "";
   /** The pictures that the chosen filter answers most. */
   function drawAnswers() {
     const ready = answers.length === count && state.channel < answers[0].length;
@@ -1044,18 +1140,23 @@ function render(el, data, options = {}) {
   /** Ask every filter for its largest answer to each picture; which never answer, and what the chosen one answers most. */
   function countDead() {
     const epoch = state.epoch, end = following(layers, state.place).at(-1) ?? state.place;
+    const asked = [state.place, epoch, network.changes].join(" ");
+    if (asked === heard) return;
+    heard = asked;
     const linear = layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear";
     gallery.dead.textContent = "";
     answers = [];
     drawAnswers();
     if (parts.gallery.hidden || linear || !outputs[end]) return listen(null);
     const filters = layers[end].shape.at(-1);
-    listen((number) => {
-      const out = network.run(pictureOf(number), epoch, { end })[end];
-      const most = new Float32Array(filters).fill(-Infinity);
-      out.data.forEach((value, at) => { most[at % filters] = Math.max(most[at % filters], value); });
-      answers.push(most);
-    }, () => {
+    listen((function* () {
+      for (let number = 0; number < count; number++) {
+        const out = (yield* network.steps(pictureOf(number), epoch, { end }))[end];
+        const most = new Float32Array(filters).fill(-Infinity);
+        out.data.forEach((value, at) => { most[at % filters] = Math.max(most[at % filters], value); });
+        answers.push(most);
+      }
+    })(), () => {
       const dead = [...answers[0].keys()].filter((filter) => answers.every((most) => most[filter] <= 0));
       gallery.dead.textContent = `${dead.length} of ${filters} filters never answer on these ${count} pictures` +
         `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
@@ -1101,9 +1202,7 @@ function render(el, data, options = {}) {
     if (!last || last.shape.length !== 1) return;
     const chancesOf = ({ data: numbers, shape }) =>
       layers.at(-1).activation === "softmax" ? numbers : softmax(numbers, shape[0]);
-    const chances = chancesOf(last);
-    const before = network.edits.size
-      ? chancesOf(network.run(pictureOf(state.picture), state.epoch, { asTrained: true }).at(-1)) : null;
+    const chances = chancesOf(last), before = trained && chancesOf(trained);
     chances.forEach((chance, number) => {
       const bar = make("i", {});
       bar.style.width = `${Math.round(120 * chance)}px`;
@@ -1148,31 +1247,33 @@ function render(el, data, options = {}) {
     return normOf(now.data.map((value, at) => value - start.data[at])) / normOf(start.data);
   }
 
+  const judge = job(), listen = job();
+
   /** Change some of the state, and draw what depends on it. */
   function set(changes, quietly = false) {
-    const before = { ...state }, first = !outputs.length, focused = focusedLabel();
+    const before = { ...state }, focused = focusedLabel();
     Object.assign(state, changes);
     const layer = layers[state.place];
     state.picture = clamp(state.picture, 0, count);
     state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
     state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
     state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
-    if (state.picture !== before.picture || state.epoch !== before.epoch || first) {
-      outputs = network.run(pictureOf(state.picture), state.epoch);
-      drawPicture();
-      drawClasses();
-      drawLayer();
-      drawKernels();
-    } else if (["place", "channel", "inner"].some((name) => state[name] !== before[name])) {
-      drawLayer();
-      drawKernels();
-      drawAnswers();
-    }
-    if (state.place !== before.place || state.epoch !== before.epoch || first) countDead();
+    const other = state.picture !== before.picture || state.epoch !== before.epoch || stale;
     parts.layer.value = String(state.place);
     parts.epoch.value = String(epochs.indexOf(state.epoch));
-    drawPoint();
-    focusAgain(focused);
+    if (other) {
+      drawPicture();
+      recompute();
+    } else if (!giveUp) {  // else all is drawn when the pass is done
+      if (["place", "channel", "inner"].some((name) => state[name] !== before[name])) {
+        drawLayer();
+        drawKernels();
+        drawAnswers();
+      }
+      if (state.place !== before.place) countDead();
+      drawPoint();
+      focusAgain(focused);
+    }
     if (options.hash) {
       history.replaceState(null, "", `#${new URLSearchParams(Object.entries(state).filter(([, value]) => value !== null))}`);
     }
@@ -1222,20 +1323,22 @@ function render(el, data, options = {}) {
   parts.layer.addEventListener("change", () => set({ place: Number(parts.layer.value), channel: 0 }));
   parts.epoch.addEventListener("input", () => set({ epoch: epochs[Number(parts.epoch.value)] }));
 
-  root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
-    make(options.hash ? "h1" : "h2", { className: "title" }, data.title),
-    data.rounded === "8 bits" ? make("p", {}, "So that the page stays small, kernels are rounded to 8 bits.") : null,
-    make("div", { className: "row controls" },
-      make("label", {}, "Layer", parts.layer),
-      network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve),
-    parts.note,
-    parts.pictures,
+  parts.body.append(
     make("div", { className: "row" },
       make("div", {}, heading("Picture"), parts.inputStage, parts.classes),
       make("div", {}, heading("Output of the layer"), parts.mapStage,
         make("p", { className: "row controls" }, "Save this map", saving.png, saving.csv)),
       make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.grids)),
-    heading("Channels"), parts.channels, parts.gallery,
+    heading("Channels"), parts.channels, parts.gallery);
+  root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
+    make(options.hash ? "h1" : "h2", { className: "title" }, data.title),
+    data.rounded === "8 bits" ? make("p", {}, "So that the page stays small, kernels are rounded to 8 bits.") : null,
+    make("div", { className: "row controls" },
+      make("label", {}, "Layer", parts.layer),
+      network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve, parts.work),
+    parts.note,
+    parts.pictures,
+    parts.body,
     make("details", {}, make("summary", {}, "Your own picture"),
       make("div", { className: "row controls" }, pen.canvas, make("label", {}, "Colour", pen.colour),
         make("label", {}, "Or a file", pen.file), pen.clear), pen.told)));
