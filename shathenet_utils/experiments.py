@@ -74,7 +74,8 @@ class Experiment:
 
     epochs_by_budget: how many epochs a shorter budget trains; a budget not named here trains the recipe's own.
     keep_weights: the variants whose first seed keeps its final weights. keep_snapshots: those whose first
-    seed keeps all its weights after every epoch.
+    seed keeps all its weights after every epoch. planned: not all of its runs are recorded yet, and no page rests on
+    it.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Experiment:
     epochs_by_budget: dict[str, int] = dataclasses.field(default_factory=dict)
     keep_weights: tuple[str, ...] = ()
     keep_snapshots: tuple[str, ...] = ()
+    planned: bool = False
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises ValueError, listing those there are, for an unknown one."""
@@ -248,6 +250,8 @@ def check() -> list[str]:
             for seed in experiment.seeds_of(variant):
                 path = experiment.path(variant, seed)
                 expected.add(path)
+                if experiment.planned and not path.exists():
+                    continue
                 try:
                     record = _load(experiment, variant, seed, records.RECORDS)
                     names = {"experiment": experiment.name, "variant": variant.name, "seed": seed, "budget": "full"}
@@ -609,7 +613,20 @@ AIRBENCH = Recipe(
     bias_rate=64, flip="alternating", translate=2, precision="mixed_bfloat16", test_views="multi_crop",
 )  # fmt: skip
 
+# v1.1 and v1.2: the original's batch, 32, would take twice the time of 128 here.
+_V1_1 = Recipe(epochs=70, batch_size=128, precision="mixed_bfloat16")
+_ORIGINAL = dataclasses.replace(_V1_1, **recipes.ORIGINAL_AUGMENTATION)
+_FLIP_TRANSLATE = dataclasses.replace(_V1_1, flip="random", translate=4)
+_KERNELS = Recipe(
+    epochs=10, batch_size=128, precision="mixed_bfloat16", schedule="cosine", warmup=0.1, flip="random", translate=4
+)
+
 LINEAR_HEAD = Recipe(epochs=30, batch_size=256, schedule="cosine", flip="random", test_views="flip")
+_LITE0 = "efficientnet_lite0@224"
+_FEW = dataclasses.replace(AIRBENCH, batch_size=128, learning_rate=0.3)
+_INCEPTION = Recipe(
+    epochs=3, batch_size=128, schedule="one_cycle", warmup=0.2, flip="random", translate=4, precision="mixed_bfloat16"
+)
 
 
 EXPERIMENTS = {
@@ -627,6 +644,96 @@ EXPERIMENTS = {
             epochs_by_budget={"taste": 8},
             keep_weights=("adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"),
             keep_snapshots=("adam_1e-3",),
+        ),
+        Experiment(
+            name="v1_1",
+            question="What did seventy times the parameters buy, and what did augmentation?",
+            variants=(
+                Variant("original_1e-3", "v1_1", _ORIGINAL),
+                Variant(
+                    "original_3e-4", "v1_1", dataclasses.replace(_ORIGINAL, learning_rate=3e-4), seeds=(0, 1, 2, 3, 4)
+                ),
+                Variant("plain", "v1_1", dataclasses.replace(_V1_1, learning_rate=3e-4)),
+                Variant("flip_translate", "v1_1", dataclasses.replace(_FLIP_TRANSLATE, learning_rate=3e-4)),
+                Variant("small_plain", "v1_0", _V1_1),
+                Variant("small_flip_translate", "v1_0", _FLIP_TRANSLATE),
+                Variant("small_original", "v1_0", _ORIGINAL),
+            ),
+            epochs_by_budget={"taste": 2},
+            keep_weights=("original_3e-4", "flip_translate"),
+            keep_snapshots=("original_3e-4",),
+            planned=True,
+        ),
+        Experiment(
+            name="v1_2",
+            question="What does the original's own v1.2 reach?",
+            variants=(Variant("original", "v1_2", dataclasses.replace(_ORIGINAL, learning_rate=3e-4)),),
+            seeds=(0, 1, 2, 3, 4),
+            epochs_by_budget={"taste": 1},
+            keep_weights=("original",),
+            keep_snapshots=("original",),
+            planned=True,
+        ),
+        Experiment(
+            name="v1_2_kernels",
+            question="At equal parameters, which kernels: stacked as in v1.2, of one size, or side by side?",
+            variants=(
+                Variant("stacked", "v1_2", _KERNELS),
+                Variant("3x3", "v1_2", _KERNELS, {"kernels": "3x3", "widths": (48, 64, 64, 128, 128)}),
+                Variant("5x5", "v1_2", _KERNELS, {"kernels": "5x5", "widths": (32, 32, 48, 80, 96), "dense": 448}),
+                Variant(
+                    "side_by_side",
+                    "v1_2",
+                    _KERNELS,
+                    {"kernels": "side_by_side", "widths": (48, 64, 64, 96, 128), "dense": 528},
+                ),
+            ),
+            epochs_by_budget={"taste": 1},
+            keep_weights=("side_by_side",),
+            planned=True,
+        ),
+        Experiment(
+            name="lite0",
+            question="How good is a linear layer on a frozen EfficientNet-Lite0, and with how many pictures?",
+            variants=(
+                Variant("all", "linear_head", LINEAR_HEAD, frozen=_LITE0, validation=0, seeds=(0, 1, 2, 3, 4)),
+                *(
+                    Variant(
+                        f"{count}_a_class",
+                        "linear_head",
+                        dataclasses.replace(LINEAR_HEAD, epochs=epochs),
+                        images_a_class=count,
+                        frozen=_LITE0,
+                    )
+                    for count, epochs in ((10, 500), (100, 150), (1000, 60), (4500, 30))
+                ),
+            ),
+            keep_weights=("all",),
+            planned=True,
+        ),
+        Experiment(
+            name="few_from_scratch",
+            question="How good is a network without a past, with as few pictures?",
+            variants=tuple(
+                Variant(f"{count}_a_class", "airbench", dataclasses.replace(_FEW, epochs=epochs), images_a_class=count)
+                for count, epochs in ((10, 200), (100, 80), (1000, 24))
+            ),
+            planned=True,
+        ),
+        Experiment(
+            name="inception_pilot",
+            question="How fast does Inception-v3 learn from scratch, at its smallest input?",
+            variants=(Variant("75", "inception_v3", _INCEPTION, pilot=True),),
+            planned=True,
+        ),
+        Experiment(
+            name="lite0_size",
+            question="To what size should pictures be enlarged for a frozen EfficientNet-Lite0?",
+            variants=tuple(
+                Variant(str(size), "linear_head", LINEAR_HEAD, images_a_class=500, frozen=f"efficientnet_lite0@{size}")
+                for size in (96, 128, 160, 192, 224)
+            ),
+            planned=True,
         ),
         Experiment(
             name="airbench",
