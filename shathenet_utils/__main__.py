@@ -83,9 +83,8 @@ def _list(arguments) -> None:
     for experiment in experiments.EXPERIMENTS.values():
         paths = [experiment.path(v, seed) for v in experiment.variants for seed in experiment.seeds_of(v)]
         there = sum(path.exists() for path in paths)
-        print(
-            f"{experiment.name}: {experiment.question} {there} of {len(paths)} runs recorded{', planned' * experiment.planned}"
-        )
+        planned = ", planned" * experiment.planned
+        print(f"{experiment.name}: {experiment.question} {there} of {len(paths)} runs recorded{planned}")
 
 
 def _table(arguments) -> None:
