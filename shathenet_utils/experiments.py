@@ -733,7 +733,6 @@ EXPERIMENTS = {
                 Variant(str(size), "linear_head", LINEAR_HEAD, images_a_class=500, frozen=f"efficientnet_lite0@{size}")
                 for size in (96, 128, 160, 192, 224)
             ),
-            planned=True,
         ),
         Experiment(
             name="airbench",
