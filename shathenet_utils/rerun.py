@@ -117,7 +117,7 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
         if text != before:
             with records.writing_to(path), records.written_whole(path) as temporary:
                 temporary.write_text(text, encoding="utf-8")
-        for figure in drawn.glob("*.png"):
+        for figure in [*drawn.glob("*.png"), *drawn.glob("*.html")]:
             with records.writing_to(figures), records.written_whole(figures / figure.name) as temporary:
                 temporary.write_bytes(figure.read_bytes())
     return text != before

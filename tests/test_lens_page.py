@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
-from shathenet_utils import datasets, experiments, lens, models, records
+from shathenet_utils import datasets, lens, models, records
 from shathenet_utils.blocks import keras, layers
 from shathenet_utils.lens import payload
 
@@ -457,23 +457,24 @@ def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
     assert page.title() == "v1_0 and other"
 
 
-def of_the_book(name, variant):
-    """The lens on a version as its first run left it, with twenty pictures and, at most, twenty epochs."""
-    experiment = experiments.get(name)
-    record = records.load(experiment.path(experiment.variant(variant), 0))
-    model = models.build(experiment.variant(variant).model, experiment.variant(variant).model_arguments)
-    snapshots = records.load_arrays(record["weights"]["snapshots"])
-    pictures = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), np.uint8)  # nothing compresses these
-    return payload.payload(model, pictures, np.arange(20) % 10, CLASSES, snapshots=snapshots, history=record["history"])
-
-
 SIZES = {("v1_0", "adam_1e-3"): 1.5e6, ("airbench", "epochs_12"): 5e6}
 
 
 @pytest.mark.parametrize(("name", "variant"), SIZES)
-def test_a_versions_page_stays_small(opened, tmp_path, name, variant):
-    path = lens.Lens(of_the_book(name, variant), None).to_html(tmp_path / "page.html")
-    assert path.stat().st_size < SIZES[name, variant]
+def test_a_versions_page_stays_small(tmp_path, monkeypatch, name, variant):
+    """With twenty pictures and, of v1.0, twenty epochs."""
+    data = datasets.toy_shapes(20, 20, 20)
+    shown = lens.recorded(name, variant, data, name="page")
+    assert shown.data["epochs"][:2] == [0, {"v1_0": 3, "airbench": 1}[name]] and len(shown.data["epochs"]) <= 20
+    assert shown.data["curve"] and len(shown.data["labels"]) == 20
+    monkeypatch.setenv("SHATHENET_FIGURES", str(tmp_path))
+    shown._repr_mimebundle_()
+    assert 10_000 < (tmp_path / "page.html").stat().st_size < SIZES[name, variant]
+
+
+def test_a_run_without_weights_is_told(monkeypatch):
+    with pytest.raises(ValueError, match="v1_0 adam_1e-3 seed 1 kept no weights"):
+        lens.recorded("v1_0", "adam_1e-3", datasets.toy_shapes(20, 20, 20), seed=1)
 
 
 TIMES = """(times) => {
@@ -500,7 +501,7 @@ EDITS = """(times) => {
 @pytest.mark.slow
 def test_the_page_answers_within_a_frame_and_an_edit_within_three(opened, pictures, tmp_path):
     """On an idle machine: ready in a second, hover in 16 ms, an edit of ten million multiply-adds in 50."""
-    page = opened(shown=lens.Lens(of_the_book("v1_0", "adam_1e-3"), None))
+    page = opened(shown=lens.recorded("v1_0", "adam_1e-3", datasets.toy_shapes(20, 20, 20)))
     navigation = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
     assert navigation < 1000  # the module has run by then
     assert np.percentile(page.evaluate(TIMES, 200), 95) < 16

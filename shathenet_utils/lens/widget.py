@@ -1,11 +1,13 @@
 """The lens in a notebook, and as one page that needs nothing else."""
 
+import dataclasses
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import plots, records
+from shathenet_utils import experiments, models, plots, records, training
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
@@ -32,11 +34,16 @@ window.lens = start(document.getElementById("page"), contents, {{ hash: true }})
 """
 
 
+@dataclasses.dataclass(frozen=True)
 class Lens:
-    """The lens on a network: a notebook shows it as its last expression, with a figure where it can't live."""
+    """The lens on a network: a notebook shows it as its last expression, with a figure where it can't live.
 
-    def __init__(self, data: dict | list[dict], figure: plots.Drawing):
-        self.data, self.figure = data, figure
+    Under `make rerun` (`$SHATHENET_FIGURES`) one with a name is also stored as the page `figures/<name>.html`.
+    """
+
+    data: dict | list[dict]
+    figure: plots.Drawing
+    name: str = ""
 
     def to_html(self, path) -> Path:
         """Write it as one page that opens without a network; returns its path. Raises RecordError where it can't."""
@@ -46,23 +53,47 @@ class Lens:
         return path
 
     def _repr_mimebundle_(self, include=None, exclude=None):
+        if self.name and (folder := os.environ.get("SHATHENET_FIGURES")):
+            self.to_html(Path(folder, f"{self.name}.html"))
         bundle, *_ = _widget(self.data)._repr_mimebundle_()
         return bundle | self.figure._repr_mimebundle_()
 
 
-def open(model, dataset, pictures: int = 20, **arguments) -> Lens:
+def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> Lens:
     """The lens on a network and the first so many test pictures of a dataset, a `datasets.Dataset`.
 
-    arguments: further ones of `payload`. Raises LensError where network and pictures don't fit.
+    name: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and pictures don't fit.
     """
     shown = slice(0, pictures)
     data = payload(model, dataset.test_images[shown], dataset.test_labels[shown], dataset.class_names, **arguments)
-    return Lens(data, _figure(model, data["title"]))
+    return Lens(data, _figure(model, data["title"]), name)
 
 
-def compare(one: Lens, other: Lens) -> Lens:
-    """Two lenses side by side, on two versions or two seeds: where one is looked at, the other follows."""
-    return Lens([one.data, other.data], one.figure)
+def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
+    """The lens on a network as a recorded run left it, with the epochs that the run kept.
+
+    arguments: as for `open`. Raises ValueError for a run that kept none of its weights, RecordError where they are
+    missing, and as `open`.
+    """
+    declared = experiments.get(experiment)
+    chosen = declared.variant(variant)
+    record = records.load(declared.path(chosen, seed))
+    kept = record["weights"] or {}
+    if "final" not in kept:
+        raise ValueError(f"{experiment} {variant} seed {seed} kept no weights: the first seed of a variant may have.")
+    model = models.build(chosen.model, chosen.model_arguments)
+    training.set_weights(model, records.load_arrays(kept["final"]))
+    if "snapshots" in kept:
+        arguments = {"snapshots": records.load_arrays(kept["snapshots"]), "history": record["history"]} | arguments
+    return open(model, dataset, **arguments)
+
+
+def compare(one: Lens, other: Lens, name: str = "") -> Lens:
+    """Two lenses side by side, on two versions or two seeds: where one is looked at, the other follows.
+
+    name: see `Lens`.
+    """
+    return Lens([one.data, other.data], one.figure, name)
 
 
 def _figure(model, title: str) -> plots.Drawing:
