@@ -709,7 +709,6 @@ EXPERIMENTS = {
                 ),
             ),
             keep_weights=("all",),
-            planned=True,
         ),
         Experiment(
             name="few_from_scratch",
@@ -718,13 +717,11 @@ EXPERIMENTS = {
                 Variant(f"{count}_a_class", "airbench", dataclasses.replace(_FEW, epochs=epochs), images_a_class=count)
                 for count, epochs in ((10, 200), (100, 80), (1000, 24))
             ),
-            planned=True,
         ),
         Experiment(
             name="inception_pilot",
             question="How fast does Inception-v3 learn from scratch, at its smallest input?",
             variants=(Variant("75", "inception_v3", _INCEPTION, pilot=True),),
-            planned=True,
         ),
         Experiment(
             name="lite0_size",
@@ -765,7 +762,13 @@ VERSIONS = {"v1.0": "v1_0"}
 
 
 # What stands in the ledger: label → experiment and variant; of a version, the variant that was kept.
-LEDGER = {**{version: (name, None) for version, name in VERSIONS.items()}, "64/128/128": ("airbench", "epochs_12")}
+LEDGER = {
+    **{version: (name, None) for version, name in VERSIONS.items()},
+    "frozen EfficientNet-Lite0, image augmentation": ("lite0", "all"),
+    "64/128/128": ("airbench", "epochs_12"),
+}
+BESIDE = {"lite0": "original_inception_v3"}
+"""The original's entry that an experiment's network stands beside, where the name alone doesn't tell."""
 
 
 def ledger() -> dict[str, dict]:
@@ -782,7 +785,7 @@ def ledger() -> dict[str, dict]:
             "accuracy": runs.interval(variant),
             "diverged": len(runs.diverged(variant)),
             "multi_crop": runs.interval(variant, "test_accuracy_tta") if first["test_accuracy_tta"] else None,
-            "original": published.get("original_" + name),
+            "original": published.get(BESIDE.get(name, "original_" + name)),
         }
     return rows
 
@@ -791,7 +794,7 @@ def ledger_figure(name: str = "ledger"):
     """The ledger drawn among published networks, a `plots.Drawing`."""
     from shathenet_utils import plots
 
-    ours = {label: (row["parameters"], *row["accuracy"][:3]) for label, row in ledger().items()}
+    ours = {label.partition(",")[0]: (row["parameters"], *row["accuracy"][:3]) for label, row in ledger().items()}
     accuracies = {
         key: {**entry, "original": key.startswith("original_")}
         for key, entry in records.published().items()
