@@ -270,7 +270,7 @@ def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[d
     return rows, np.concatenate(chunks)
 
 
-def extractor(model: keras.Model, batch: int = 250):
+def extractor(model: keras.Model, batch: int = 50):
     """A function from uint8 pictures (n, height, width, 3) to their codes, uint8 (n, 1, 2, 1280), see `features`; its
     second argument is told how many are done after each batch."""
 
