@@ -108,7 +108,7 @@ def test_a_convolution_is_followed_through_its_batch_norm_and_activation(opened,
 def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     paths = {weight.path: weight.numpy() for weight in network.weights}
     snapshots = {path: np.stack([value * share for share in (0.0, 0.5, 1.0)]) for path, value in paths.items()}
-    page = opened(network, pictures, snapshots=snapshots, history={"accuracy": [0.25, 0.5]})
+    page = opened(network, pictures, snapshots=snapshots, history={"loss": [2.0, 1.5], "accuracy": [0.25, 0.5]})
     page.locator("#page canvas[role=application]:not(.pen)").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
@@ -122,7 +122,7 @@ def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     assert "before training" in page.locator("#page .lens").inner_text()
     page.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "epoch 1"
-    assert "training accuracy 25.0 %" in page.locator("#page .lens").inner_text()
+    assert "training loss 2.00, accuracy 25.0 %" in page.locator("#page .lens").inner_text()
 
 
 def receptive(page):
@@ -437,10 +437,18 @@ def test_the_pictures_that_a_filter_answers_most_come_first(opened, network, pic
     page = opened(network, pictures)
     outputs = np.asarray(keras.Model(network.input, network.get_layer("conv1").output)(pictures))
     page.get_by_text("Pictures that the filter answers most").wait_for()
+
+    def told_of(channel):
+        order = np.argsort(-outputs[..., channel].max(axis=(1, 2)), kind="stable")
+        shown = page.get_by_label("Pictures that the filter answers most").get_by_role("button").all()
+        assert [int(one.get_attribute("aria-label").split()[1].rstrip(",")) for one in shown] == order.tolist()
+        most = [float(one.inner_text().replace("−", "-")) for one in shown]
+        np.testing.assert_allclose(most, outputs[order, ..., channel].max(axis=(1, 2)), atol=1e-3)
+
     page.locator("#page .tiles button[title='channel 5']").click()
-    shown = page.get_by_label("Pictures that the filter answers most").get_by_role("button").all()
-    order = np.argsort(-outputs[..., 5].max(axis=(1, 2)), kind="stable")
-    assert [int(one.get_attribute("aria-label").split()[1].rstrip(",")) for one in shown] == order.tolist()
+    told_of(5)
+    page.evaluate("window.lens.set({ channel: 2, picture: 1 })")
+    told_of(2)
 
 
 def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
@@ -455,6 +463,26 @@ def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
     assert said[0].startswith("conv1, channel 0 at row 9, column 20")
     assert said[1].startswith("conv1, channel 0 at row 2, column 5")
     assert page.title() == "v1_0 and other"
+
+
+def test_of_two_lenses_both_see_the_readers_own_picture_and_the_epoch(opened, network, pictures):
+    snapshots = {weight.path: np.stack([0.5 * weight.numpy(), weight.numpy()]) for weight in network.weights}
+    both = [lens.Lens(payload.payload(network, pictures[:n], snapshots=snapshots), None) for n in (2, 3)]
+    page = opened(shown=lens.compare(*both))
+    page.get_by_text("Your own picture", exact=True).last.click()
+    page.locator("#page canvas.pen").last.focus()
+    for key in ("ArrowDown", " "):
+        page.keyboard.press(key)
+    drawn = np.full((1, 32, 32, 3), 255, np.uint8)
+    drawn[0, 1, 0] = 0
+    states = page.evaluate("window.lens.map((one) => [one.state.picture, Array.from(one.outputs().at(-1).data)])")
+    assert [picture for picture, _ in states] == [2, 3]
+    for _, chances in states:
+        np.testing.assert_allclose(chances, np.asarray(network(drawn))[0], atol=1e-5)
+    page.get_by_role("button", name="clear").last.click()
+    assert page.evaluate("window.lens.every((one) => one.own.data.every((value) => value === 255))")
+    page.evaluate("window.lens[0].set({ epoch: 0 })")
+    assert page.evaluate("window.lens.map((one) => one.state.epoch)") == [0, 0]
 
 
 SIZES = {("v1_0", "adam_1e-3"): 1.5e6, ("airbench", "epochs_12"): 5e6}
@@ -535,7 +563,7 @@ def test_a_page_that_cannot_be_written_is_one_sentence(network, pictures, tmp_pa
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_has_no_fault_of_accessibility(opened, network, pictures, scheme):
-    page = opened(network, pictures, [3, 1, 2], CLASSES, history={"accuracy": [0.5]})
+    page = opened(network, pictures, [3, 1, 2], CLASSES, history={"loss": [1.5], "accuracy": [0.5]})
     page.emulate_media(color_scheme=scheme)
     page.get_by_text("Your own picture", exact=True).click()
     page.get_by_text("filters never answer").wait_for()

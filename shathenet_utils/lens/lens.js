@@ -628,13 +628,13 @@ canvas { image-rendering: pixelated; display: block; background: #fff; }
 .tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
 .tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; } canvas.pen { width: 192px; border: 1px solid var(--line); }
 .stage { position: relative; } .stage canvas { width: 256px; } .stage svg { position: absolute; inset: 0; width: 100%;
-  height: 100%; pointer-events: none; } .stage rect { fill: none; stroke: var(--mark); stroke-width: 2px;
-  vector-effect: non-scaling-stroke; }
+  height: 100%; pointer-events: none; filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
+.stage rect { fill: none; stroke: #a3004f; stroke-width: 2px; vector-effect: non-scaling-stroke; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
-td, th { border: 1px solid var(--line); padding: 1px 5px; text-align: right; font-weight: normal; }
+td { border: 1px solid var(--line); padding: 1px 4px; min-width: 50px; text-align: right; }
 td.out { color: var(--line); } .sum { font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; max-width: 100%; }
-td input { width: 62px; padding: 0 2px; font-size: 12px; color: inherit; background: transparent; border: 0;
-  text-align: right; } .bar { display: grid; grid-template-columns: 90px 120px 56px 50px; gap: 6px; align-items: center; font-size: 12px; }
+td input { width: 42px; padding: 0; font-size: 12px; color: inherit; background: transparent; border: 0;
+  text-align: right; appearance: textfield; } td input::-webkit-inner-spin-button { display: none; } .bar { display: grid; grid-template-columns: 90px 120px 56px 50px; gap: 6px; align-items: center; font-size: 12px; }
 .bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
 `;
 
@@ -713,7 +713,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
     const cells = numbers.slice(row * columns, (row + 1) * columns).map((value, column) => {
       const cell = make("td", { className: value === null ? "out" : "" }, value === null ? "·" : told(value));
       if (onEdit) {
-        const field = make("input", { type: "number", step: 0.05, value: Number(value.toFixed(3)) });
+        const field = make("input", { type: "number", step: 0.05, value: value.toFixed(3) });
         field.setAttribute("aria-label", `${caption}, row ${row}, column ${column}`);
         field.addEventListener("change", () => {
           if (Number.isFinite(field.valueAsNumber)) onEdit(row * columns + column, field.valueAsNumber);
@@ -765,8 +765,8 @@ const PRESETS = {
   negative: (a, b, rows, columns, old) => -old,
   identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
   blur: (a, b, rows, columns) => 1 / (rows * columns),
-  "edges, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
-  "edges, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
+  "Sobel, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
+  "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
 };
 
 /** The batch norm and the activation that a convolution's numbers go through next, where nothing else uses them. */
@@ -863,16 +863,16 @@ function render(el, data, options = {}) {
   }
 
   const ownCanvas = make("canvas", { ariaHidden: "true" });
-  const ownButton = make("button", { type: "button", ariaLabel: "your own picture" }, ownCanvas);
+  const ownButton = make("button", { type: "button", ariaLabel: "your own picture" }, ownCanvas, "yours");
   ownButton.addEventListener("click", () => set({ picture: count }));
   parts.pictures.append(ownButton);
 
   /** The own picture has changed: show it. */
-  function ownChanged() {
+  function ownChanged(quietly = false) {
     paintPicture(ownCanvas, own);
     paintPicture(pen.canvas, own);
     stale ||= state.picture === count;
-    set({ picture: count });
+    set({ picture: count }, quietly);
   }
 
   const pen = {
@@ -1141,7 +1141,7 @@ function render(el, data, options = {}) {
   function countDead() {
     const epoch = state.epoch, end = following(layers, state.place).at(-1) ?? state.place;
     const asked = [state.place, epoch, network.changes].join(" ");
-    if (asked === heard) return;
+    if (asked === heard) return drawAnswers();
     heard = asked;
     const linear = layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear";
     gallery.dead.textContent = "";
@@ -1225,17 +1225,17 @@ function render(el, data, options = {}) {
     parts.epoch.setAttribute("aria-valuetext", parts.epochTold.textContent);
   }
 
-  /** Training accuracy by epoch, with a mark at the one shown. */
+  /** Training loss by epoch, from zero up, with a mark at the epoch shown. */
   function drawCurve() {
     if (!data.curve || state.epoch === null) return;
-    const many = data.curve.length, at = state.epoch, reached = at ? data.curve[at - 1] : null;
-    const points = data.curve.map((value, i) => `${((i + 1) / many) * 100},${(1 - value) * 30}`).join(" ");
+    const { loss, accuracy } = data.curve, many = loss.length, at = state.epoch, most = Math.max(...loss) || 1;
+    const points = loss.map((value, i) => `${((i + 1) / many) * 100},${29 - (28 * value) / most}`).join(" ");
     const here = (at / many) * 100, thin = { "vector-effect": "non-scaling-stroke" };
     const svg = makeSvg("svg", { viewBox: "0 0 100 30", width: 200, height: 60, preserveAspectRatio: "none", "aria-hidden": "true" },
       makeSvg("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.5, ...thin }),
       makeSvg("line", { x1: here, x2: here, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2, ...thin }));
     parts.curve.replaceChildren(svg, make("p", {},
-      reached === null ? "before training" : `training accuracy ${(100 * reached).toFixed(1)} %`));
+      at ? `training loss ${loss[at - 1].toFixed(2)}, accuracy ${(100 * accuracy[at - 1]).toFixed(1)} %` : "before training"));
   }
 
   /** How far a layer's kernel is from where it started, of its norm then. */
@@ -1348,24 +1348,35 @@ function render(el, data, options = {}) {
   if ("place" in wanted) wanted.place = clamp(wanted.place, 0, layers.length - 1);
   if (!epochs.includes(wanted.epoch)) delete wanted.epoch;
   set(wanted);
-  return { state, set, outputs: () => outputs, network, count };
+  return {
+    state, set, outputs: () => outputs, network, count, own,
+    /** Take another lens's own picture, where it has this one's size. */
+    takeOwn: (picture) => {
+      if (String(picture.shape) !== String(own.shape)) return;
+      own.data.set(picture.data);
+      ownChanged(true);
+    },
+  };
 }
 
-/** Two lenses side by side; where one is looked at, the other follows: the same picture and layer by name, the same part
- *  of the map. */
+/** Two lenses side by side; where one is looked at, the other follows: the same picture, the reader's own too, the layer
+ *  of the same name, the same part of the map, and the epoch, where both have kept the same ones. */
 function compare(el, both) {
   const shown = [];
   both.forEach((data, number) => {
     const panel = el.appendChild(make("section", { ariaLabel: data.title }));
     shown.push(render(panel, data, {
-      onChange: ({ place, row, column, channel, picture }) => {
-        const other = shown[1 - number];
-        if (!other || !shown[number]) return;
-        const from = shown[number].network.layers[place], layers = other.network.layers;
+      onChange: ({ place, row, column, channel, picture, epoch }) => {
+        const one = shown[number], other = shown[1 - number];
+        if (!other || !one) return;
+        if (picture === one.count && String(one.own.data) !== String(other.own.data)) other.takeOwn(one.own);
+        const from = one.network.layers[place], layers = other.network.layers;
         const same = layers.findIndex((layer) => layer.name === from.name), to = layers[same < 0 ? other.state.place : same];
         const scaled = (value, side) => to.shape.length === 3 && from.shape.length === 3
           ? Math.floor(((value + 0.5) / from.shape[side]) * to.shape[side]) : 0;
-        const changes = { picture: Math.min(picture, other.count), row: scaled(row, 0), column: scaled(column, 1) };
+        const changes = { row: scaled(row, 0), column: scaled(column, 1) };
+        changes.picture = picture === one.count ? other.count : Math.min(picture, other.count - 1);
+        if (String(one.network.epochs) === String(other.network.epochs)) changes.epoch = epoch;
         other.set(same < 0 ? changes : { ...changes, place: same, channel }, true);
       },
     }));

@@ -306,7 +306,7 @@ def payload(
         "layers": found,
         "arrays": arrays,
         "epochs": shown,
-        "curve": None if history is None else [round(float(value), 4) for value in history["accuracy"]],
+        "curve": history and {of: [round(float(value), 4) for value in history[of]] for of in ("loss", "accuracy")},
         "pictures": encode(pictures),
         "labels": None if labels is None else [int(label) for label in labels],
         "classes": None if classes is None else [str(name) for name in classes],

@@ -85,7 +85,9 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     training.set_weights(model, records.load_arrays(kept["final"]))
     if "snapshots" in kept:
         arguments = {"snapshots": records.load_arrays(kept["snapshots"]), "history": record["history"]} | arguments
-    return open(model, dataset, **arguments)
+    labels = (label for label, (name, _) in experiments.LEDGER.items() if name == experiment)
+    title = f"{next(labels, f'{experiment} {variant}')}, seed {seed}"
+    return open(model, dataset, **{"title": title} | arguments)
 
 
 def compare(one: Lens, other: Lens, name: str = "") -> Lens:
