@@ -431,6 +431,23 @@ def built(variant: Variant, seed: int):
         blocks.keras.config.set_dtype_policy("float32")
 
 
+def trained(name: str, variant: str, seed: int = 0):
+    """A recorded run's network, float32, with the weights that it ended with, and its record.
+
+    Raises ValueError for a run that kept no weights, or that isn't declared, RecordError where they are missing.
+    """
+    from shathenet_utils import models, training
+
+    experiment = get(name)
+    chosen = experiment.variant(variant)
+    record = records.load(experiment.path(chosen, seed))
+    if "final" not in (record["weights"] or {}):
+        raise ValueError(f"{name} {variant} seed {seed} kept no weights: the first seed of a variant may have.")
+    model = models.build(chosen.model, chosen.model_arguments)
+    training.set_weights(model, records.load_arrays(record["weights"]["final"]))
+    return model, record
+
+
 def shown(
     variant: Variant, seed: int, data: datasets.Dataset | None = None
 ) -> tuple[datasets.Dataset, datasets.Dataset]:

@@ -256,7 +256,8 @@ def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int 
     top = 0
     for title, array in panels.items():
         for i, ax in enumerate(axes[top : top + rows[title]].flat):
-            ax.axis("off")
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set(visible=i < array.shape[-1], color="0.7", linewidth=0.5)
             if i < array.shape[-1]:
                 kernel = array[..., i].astype(np.float32)
                 ax.imshow(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-9), interpolation="nearest")

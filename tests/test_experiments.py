@@ -173,15 +173,14 @@ def test_kept_weights_fit_the_declared_model(experiment, variant):
 @pytest.mark.needs_cifar10
 @pytest.mark.parametrize(("experiment", "variant"), ON_PICTURES)
 def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
-    from shathenet_utils import models, training
+    from shathenet_utils import training
 
-    record = records.load(experiment.path(variant, experiment.seeds[0]))
     if variant.name not in experiment.keep_weights:
-        assert "final" not in (record["weights"] or {})
+        with pytest.raises(ValueError, match="kept no weights"):
+            experiments.trained(experiment.name, variant.name, experiment.seeds[0])
         return
     data = datasets.cifar10(validation=variant.validation)
-    model = models.build(variant.model, variant.model_arguments)
-    training.set_weights(model, records.load_arrays(record["weights"]["final"]))
+    model, record = experiments.trained(experiment.name, variant.name, experiment.seeds[0])
     for part in ("validation", "test") if variant.validation else ("test",):
         logits = training.predict(model, getattr(data, f"{part}_images"))
         found = training.accuracy(logits, getattr(data, f"{part}_labels"))

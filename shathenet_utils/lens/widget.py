@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import experiments, models, plots, records, training
+from shathenet_utils import experiments, plots, records
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
@@ -72,19 +72,12 @@ def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
     """The lens on a network as a recorded run left it, with the epochs that the run kept.
 
-    arguments: as for `open`. Raises ValueError for a run that kept none of its weights, RecordError where they are
-    missing, and as `open`.
+    arguments: as for `open`. Raises as `experiments.trained` and `open`.
     """
-    declared = experiments.get(experiment)
-    chosen = declared.variant(variant)
-    record = records.load(declared.path(chosen, seed))
-    kept = record["weights"] or {}
-    if "final" not in kept:
-        raise ValueError(f"{experiment} {variant} seed {seed} kept no weights: the first seed of a variant may have.")
-    model = models.build(chosen.model, chosen.model_arguments)
-    training.set_weights(model, records.load_arrays(kept["final"]))
-    if "snapshots" in kept:
-        arguments = {"snapshots": records.load_arrays(kept["snapshots"]), "history": record["history"]} | arguments
+    model, record = experiments.trained(experiment, variant, seed)
+    if "snapshots" in record["weights"]:
+        snapshots = records.load_arrays(record["weights"]["snapshots"])
+        arguments = {"snapshots": snapshots, "history": record["history"]} | arguments
     labels = (label for label, (name, _) in experiments.LEDGER.items() if name == experiment)
     title = f"{next(labels, f'{experiment} {variant}')}, seed {seed}"
     return open(model, dataset, **{"title": title} | arguments)
