@@ -16,6 +16,7 @@ from shathenet_utils import ROOT, datasets, experiments, output_folder, plots, r
 
 WORDS_A_MINUTE = 200
 PACKAGES = ("tensorflow", "keras", "numpy", "matplotlib", "jupyterlab", "ipywidgets")
+Fractions = dict[str, dict[str, float]]
 
 
 class Shown:
@@ -75,6 +76,33 @@ def data(validation: int = 5000) -> datasets.Dataset:
             f"{error}"
         )
         return datasets.toy_shapes()
+
+
+APART = 0.005  # half a point: what another machine's rounding may do to some of a few thousand pictures
+
+
+def counted(name: str, count: Callable[[], Fractions], data: datasets.Dataset) -> Fractions:
+    """Fractions that take CIFAR-10's pictures to count, {row: {column: fraction}}, the same on a machine without.
+
+    `make rerun` records what `count()` finds in `data/records/facts/<name>.json`. Where the pictures are at hand a page
+    counts again; it shows what was recorded, or, under a banner, what differs by more than `APART`. Raises RecordError
+    where neither record nor pictures are there.
+    """
+    path = records.RECORDS / "facts" / f"{name}.json"
+    if data.name != "cifar10":
+        return records.facts(name)["counted"]
+    found = {row: {column: round(float(value), 4) for column, value in cells.items()} for row, cells in count().items()}
+    if os.environ.get("SHATHENET_FIGURES"):
+        kept = {"schema": 1, "data_fingerprint": data.fingerprint, "counted": found}
+        with records.writing_to(path), records.written_whole(path) as temporary:
+            temporary.write_text(records.to_json(kept), encoding="utf-8")
+    recorded = records.facts(name)["counted"]
+    if {row: [*cells] for row, cells in found.items()} == {row: [*cells] for row, cells in recorded.items()}:
+        differs = max(abs(found[row][column] - recorded[row][column]) for row in found for column in found[row])
+        if differs <= APART:
+            return recorded
+    banner("What was counted here differs from the record; yours is shown.")
+    return found
 
 
 def banner(text: str) -> None:

@@ -276,6 +276,40 @@ def test_without_data_a_banner_names_the_stand_in_and_the_ways_to_the_data(monke
     assert 'role="alert"' in markup(banner)
 
 
+@pytest.fixture
+def pictures_at_hand(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    monkeypatch.delenv("SHATHENET_FIGURES", raising=False)
+    return types.SimpleNamespace(name="cifar10", fingerprint="0123456789abcdef")
+
+
+def test_what_takes_pictures_to_count_is_recorded_by_a_rerun_and_shown_alike_without(
+    monkeypatch, pictures_at_hand, displayed
+):
+    with pytest.raises(records.RecordError, match="99_dead"):
+        lesson.counted("99_dead", None, datasets.toy_shapes())
+    monkeypatch.setenv("SHATHENET_FIGURES", "somewhere")
+    assert lesson.counted("99_dead", lambda: {"v1.0": {"first": 0.123456}}, pictures_at_hand) == {
+        "v1.0": {"first": 0.1235}
+    }
+    monkeypatch.delenv("SHATHENET_FIGURES")
+    assert lesson.counted("99_dead", None, datasets.toy_shapes()) == {"v1.0": {"first": 0.1235}}
+    assert lesson.counted("99_dead", lambda: {"v1.0": {"first": 0.1275}}, pictures_at_hand)["v1.0"]["first"] == 0.1235
+    assert not displayed
+    assert (
+        json.loads((records.RECORDS / "facts" / "99_dead.json").read_text())["data_fingerprint"] == "0123456789abcdef"
+    )
+
+
+@pytest.mark.parametrize("found", [{"v1.0": {"first": 0.9}}, {"v1.0": {"last": 0.1235}}, {"mine": {"first": 0.1235}}])
+def test_what_a_reader_counts_otherwise_is_shown_under_a_banner(monkeypatch, pictures_at_hand, displayed, found):
+    monkeypatch.setenv("SHATHENET_FIGURES", "somewhere")
+    lesson.counted("99_dead", lambda: {"v1.0": {"first": 0.1235}}, pictures_at_hand)
+    monkeypatch.delenv("SHATHENET_FIGURES")
+    assert lesson.counted("99_dead", lambda: found, pictures_at_hand) == found
+    assert len(displayed) == 1 and "differs" in displayed[0].words
+
+
 @pytest.mark.needs_cifar10
 def test_with_data_there_is_no_banner(displayed):
     assert lesson.data(validation=100).name == "cifar10"
