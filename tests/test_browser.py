@@ -17,8 +17,9 @@ from shathenet_utils import ROOT, datasets, lens, models, rerun
 
 pytestmark = pytest.mark.browser
 LENS = (
-    "from shathenet_utils import datasets, lens, models",
-    "lens.open(models.v1_0(), datasets.toy_shapes(20, 10, 10), pictures=5)",
+    "from shathenet_utils import datasets, lens",
+    "one = lens.recorded('v1_0', 'adam_1e-3', datasets.toy_shapes(20, 10, 10))\none",
+    "lens.compare(one, one)",
 )
 KERNEL = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel"
 
@@ -147,17 +148,60 @@ def test_every_picture_has_a_text_and_every_stored_page_reads_without_running(pa
 def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
     open_notebook(page, lab, "lens.ipynb", folder="")
     run_all(page)
-    pixels = page.locator("canvas[role=application]:not(.pen)")
+    shown = page.locator(".jp-CodeCell").nth(1)
+    pixels = shown.locator("canvas[role=application]:not(.pen)")
     pixels.wait_for(timeout=30_000)
     pixels.scroll_into_view_if_needed()
     box = pixels.bounding_box()
     page.mouse.move(box["x"] + 0.5 / 32 * box["width"], box["y"] + 4.5 / 32 * box["height"])
-    page.get_by_text("conv1, channel 0 at row 4, column 0").wait_for()
+    shown.get_by_text("conv1, channel 0 at row 4, column 0").wait_for()
     pixels.focus()
     page.keyboard.press("ArrowRight")
-    page.get_by_text("conv1, channel 0 at row 4, column 1").wait_for()
-    (shown,) = cells_of(page)[1]["outputs"]
-    assert '<img alt="The first 16 of 16 kernels' in "".join(shown["data"]["text/html"])
+    shown.get_by_text("conv1, channel 0 at row 4, column 1").wait_for()
+    (output,) = cells_of(page)[1]["outputs"]
+    assert '<img alt="The first 16 of 16 kernels' in "".join(output["data"]["text/html"])
+
+
+def test_in_a_notebook_too_the_lens_slides_edits_takes_a_picture_and_gives_numbers(page, lab, tmp_path):
+    from PIL import Image
+
+    open_notebook(page, lab, "lens.ipynb", folder="")
+    run_all(page)
+    shown = page.locator(".jp-CodeCell").nth(1)
+    slider = shown.get_by_label("Epoch")
+    slider.wait_for(timeout=30_000)
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.click(box["x"] + 3, box["y"] + box["height"] / 2)
+    shown.get_by_text("before training").wait_for()
+    page.keyboard.press("End")
+    shown.get_by_text("epoch 60").wait_for()
+    bars = shown.locator(".bar")
+    trained = bars.all_inner_texts()
+    shown.get_by_role("button", name="negative").click()
+    assert [text.split("\n")[:2] for text in bars.all_inner_texts()] != [text.split("\n")[:2] for text in trained]
+    shown.get_by_role("button", name="reset").click()
+    assert bars.all_inner_texts() == trained
+    Image.new("RGB", (50, 70), (200, 30, 60)).save(tmp_path / "own.png")
+    shown.get_by_text("Your own picture", exact=True).click()
+    shown.get_by_label("Or a file").set_input_files(tmp_path / "own.png")
+    shown.get_by_text("it has not left this page").wait_for()
+    with page.expect_download() as waited:
+        shown.get_by_role("button", name="CSV").click()
+    assert waited.value.suggested_filename == "v1.0_seed_0_conv1_0.csv"
+    assert len(waited.value.path().read_text().splitlines()) == 32
+
+
+def test_in_a_notebook_too_one_lens_follows_the_other(page, lab):
+    open_notebook(page, lab, "lens.ipynb", folder="")
+    run_all(page)
+    both = page.locator(".jp-CodeCell").nth(2)
+    both.locator(".sum").nth(1).wait_for(timeout=30_000)
+    both.locator("canvas[role=application]:not(.pen)").first.focus()
+    for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+    said = [text.splitlines()[0] for text in both.locator(".sum").all_inner_texts()]
+    assert len(said) == 2 and all(text.startswith("conv1, channel 0 at row 1, column 2") for text in said)
 
 
 def test_an_untrusted_notebook_shows_the_lens_as_a_figure(page, lab):

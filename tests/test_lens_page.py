@@ -122,6 +122,14 @@ def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     assert "before training" in page.locator("#page .lens").inner_text()
     page.keyboard.press("ArrowRight")
     assert slider.get_attribute("aria-valuetext") == "epoch 1"
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 2, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert slider.get_attribute("aria-valuetext") == "epoch 2"
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert slider.get_attribute("aria-valuetext") == "epoch 1"
     assert "training loss 2.00, accuracy 25.0 %" in page.locator("#page .lens").inner_text()
 
 
