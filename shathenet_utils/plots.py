@@ -404,16 +404,23 @@ def scatter(
     return Drawing(figure, name, f"{y_label.capitalize()} against {x_label}: {'; '.join(words)}.")
 
 
+_MARKERS = "osD^vPX*"
+FEW = 8  # numbers that find room beside each other under an axis
+
+
 def lines(
     series: dict[str, dict[float, stats.Interval]], *, x_label: str, y_label: str, name: str, logarithmic: bool = False
 ) -> Drawing:
     """How a fraction of 1 depends on a number: a line a series through means, with their intervals.
 
-    series: label → number → interval. logarithmic: the numbers' axis; it bears the numbers themselves.
+    series: label → number → interval, at most eight of them. logarithmic: the numbers' axis. It bears the numbers
+    themselves, where they are few.
     """
+    if len(series) > len(_MARKERS):
+        raise ValueError(f"lines() tells at most {len(_MARKERS)} series apart, not {len(series)}.")
     figure, axes = _figure(6.5, 3.8)
     ax, words, ends = axes[0][0], [], []
-    for colour, marker, (label, points) in zip(PALETTE, "osD^vPX*", series.items(), strict=False):
+    for colour, marker, (label, points) in zip(PALETTE, _MARKERS, series.items(), strict=False):
         x, means = list(points), [interval.mean for interval in points.values()]
         errors = np.array([(i.mean - i.low, i.high - i.mean) if i.n > 1 else (0, 0) for i in points.values()]).T
         ax.errorbar(x, means, errors, fmt=f"{marker}-", color=colour, markersize=6, capsize=4)
@@ -424,7 +431,10 @@ def lines(
         ax.set_xscale("log")
         ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     numbers = sorted({number for points in series.values() for number in points})
-    ax.set_xticks(numbers, [f"{number:,.12g}" for number in numbers])
+    if len(numbers) <= FEW:
+        ax.set_xticks(numbers, [f"{number:,.12g}" for number in numbers])
+    elif logarithmic:
+        _plain_numbers(ax.xaxis)
     ax.margins(x=0.3, y=0.12)
     ax.set(xlabel=x_label, ylabel=y_label)
     _percent_axis(ax.yaxis)

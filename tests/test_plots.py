@@ -233,6 +233,22 @@ def test_labels_of_lines_that_end_together_stand_apart():
     assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
+@pytest.mark.parametrize("logarithmic", [False, True])
+def test_many_numbers_under_lines_do_not_overlap(logarithmic):
+    series = {"a": {number: stats.interval([0.2]) for number in range(1, 71)}}
+    drawing = plots.lines(series, x_label="epoch", y_label="accuracy", name="x", logarithmic=logarithmic)
+    drawing.figure.draw_without_rendering()
+    labels = [label for label in drawing.axes[0].get_xticklabels() if label.get_text()]
+    boxes = [label.get_window_extent() for label in labels]
+    assert labels and not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_more_lines_than_markers_are_refused():
+    series = {str(number): {1: stats.interval([0.2])} for number in range(9)}
+    with pytest.raises(ValueError, match="at most 8 series"):
+        plots.lines(series, x_label="epoch", y_label="accuracy", name="x")
+
+
 def test_paired_differences_are_drawn_in_points():
     drawing = plots.paired_differences(made_up_runs(), "plain", name="x")
     [ax] = drawing.axes
