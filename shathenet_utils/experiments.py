@@ -635,7 +635,7 @@ _V1_1 = Recipe(epochs=70, batch_size=128, precision="mixed_bfloat16")
 _ORIGINAL = dataclasses.replace(_V1_1, **recipes.ORIGINAL_AUGMENTATION)
 _FLIP_TRANSLATE = dataclasses.replace(_V1_1, flip="random", translate=4)
 _KERNELS = Recipe(
-    epochs=10, batch_size=128, precision="mixed_bfloat16", schedule="cosine", warmup=0.1, flip="random", translate=4
+    epochs=8, batch_size=128, precision="mixed_bfloat16", schedule="cosine", warmup=0.1, flip="random", translate=4
 )
 
 LINEAR_HEAD = Recipe(epochs=30, batch_size=256, schedule="cosine", flip="random", test_views="flip")
@@ -666,11 +666,11 @@ EXPERIMENTS = {
             name="v1_1",
             question="What did seventy times the parameters buy, and what did augmentation?",
             variants=(
-                Variant("original_1e-3", "v1_1", _ORIGINAL),
+                Variant("original_1e-3", "v1_1", dataclasses.replace(_ORIGINAL, epochs=35)),
                 Variant(
                     "original_3e-4", "v1_1", dataclasses.replace(_ORIGINAL, learning_rate=3e-4), seeds=(0, 1, 2, 3, 4)
                 ),
-                Variant("plain", "v1_1", dataclasses.replace(_V1_1, learning_rate=3e-4)),
+                Variant("plain", "v1_1", dataclasses.replace(_V1_1, learning_rate=3e-4, epochs=35)),
                 Variant("flip_translate", "v1_1", dataclasses.replace(_FLIP_TRANSLATE, learning_rate=3e-4)),
                 Variant("small_plain", "v1_0", _V1_1),
                 Variant("small_flip_translate", "v1_0", _FLIP_TRANSLATE),
