@@ -4,7 +4,7 @@ PORT ?= 8888
 IN_VENV = .venv/bin/python
 TEST = $(IN_VENV) -m pytest
 
-.PHONY: help set-up extras lab test test-all lint browser rerun train bench table check facts requirements
+.PHONY: help set-up extras lab test test-all lint browser lens-picture rerun train bench table check facts requirements
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo "make bench      time whole epochs: ours, Keras's way, a directory flow, PyTorch (an hour; OPTIONS=v1.0 for one)"
 	@echo "make table      write the README's tables from the records"
 	@echo "make check      hold the records against their declarations"
+	@echo "make lens-picture   draw the README's picture of the lens anew"
 	@echo "make facts      count the facts about CIFAR-10 anew"
 	@echo "make requirements   compile requirements.txt from pyproject.toml"
 
@@ -44,6 +45,9 @@ lint: set-up
 
 browser: set-up
 	@$(IN_VENV) tests/chromium.py
+
+lens-picture: browser
+	@$(IN_VENV) tests/lens_picture.py
 
 rerun table check facts: set-up
 	@$(IN_VENV) -m shathenet_utils $@
