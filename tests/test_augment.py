@@ -158,6 +158,11 @@ def test_a_channel_shift_moves_each_channel_as_a_whole_and_stays_in_range():
     assert (changed == changed[:, :1, :1]).all()
     assert -20 <= (changed - 128).min() < -15 < 15 < (changed - 128).max() <= 20
     assert augment.channel_shift(np.full((9, 2, 2, 3), 250, np.uint8), 20, np.random.default_rng(0)).max() == 255
+    np.testing.assert_array_equal(augment.channel_shift(grey, 0.49, np.random.default_rng(0)), grey)
+    one, other = np.random.default_rng(0), np.random.default_rng(0)
+    augment.channel_shift(grey, 0.1, one)
+    augment.channel_shift(grey, 20, other)
+    assert one.random() == other.random(), "what is drawn next does not hang on how far"
 
 
 @tries(20)
