@@ -105,6 +105,26 @@ def test_a_convolution_is_followed_through_its_batch_norm_and_activation(opened,
         assert float(said.split(": ")[1].replace("−", "-")) == pytest.approx(value, abs=2e-3)
 
 
+def test_the_input_channels_that_a_number_mostly_comes_from_are_a_click_away(opened, network, pictures):
+    page = opened(network, pictures)
+    assert not page.get_by_label("Where most comes from").get_by_role("button").all(), (
+        "conv1 has three, all of them told"
+    )
+    place = page.evaluate("() => window.lens.network.layers.findIndex((layer) => layer.name === 'conv2')")
+    page.evaluate(f"window.lens.set({{ place: {place}, channel: 5, row: 3, column: 2 }})")
+    before = np.asarray(keras.Model(network.input, network.get_layer("conv2").input)(pictures[:1]))
+    kernel, _ = network.get_layer("conv2").get_weights()
+    alone = np.zeros((16, *before.shape[1:]), np.float32)
+    alone[range(16), ..., range(16)] = np.moveaxis(before[0], -1, 0)
+    sums = keras.ops.conv(alone, kernel[..., 5:6], 4, "same")[:, 3, 2, 0].numpy()
+    shown = page.get_by_label("Where most comes from").get_by_role("button").all()
+    order = np.argsort(-np.abs(sums), kind="stable")[:3]
+    assert [one.inner_text().replace("−", "-") for one in shown] == [f"{at}: {sums[at]:.3f}" for at in order]
+    shown[1].click()
+    assert f"input channel {order[1]}: window" in told(page)
+    assert page.get_by_label("Input channel", exact=True).input_value() == str(order[1])
+
+
 def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     paths = {weight.path: weight.numpy() for weight in network.weights}
     snapshots = {path: np.stack([value * share for share in (0.0, 0.5, 1.0)]) for path, value in paths.items()}
@@ -309,13 +329,17 @@ def test_the_keyboard_stays_where_it_was(opened, network, pictures):
 def test_what_a_filter_answers_is_never_told_of_another_layer(opened, network, pictures):
     pixels = keras.Input((32, 32, 3), name="pictures")
     x = layers.Conv2D(4, 3, name="straight")(layers.Conv2D(4, 3, activation="relu", name="bent")(pixels))
-    page = opened(keras.Model(pixels, layers.MaxPooling2D(2)(x)), pictures)
-    heard = page.get_by_text("Pictures that the filter answers most", exact=True)
-    heard.wait_for()
+    model = keras.Model(pixels, layers.MaxPooling2D(2)(x))
+    page = opened(model, pictures)
+    page.get_by_text("4 filters never answer on these 3 pictures").wait_for()
     page.get_by_label("Layer").select_option(index=2)
     assert "straight" in told(page)
-    assert not heard.is_visible()
-    assert page.get_by_label("Pictures that the filter answers most").get_by_role("button").count() == 0
+    shown = page.get_by_label("Pictures that the filter answers most").get_by_role("button")
+    shown.first.wait_for()
+    most = np.asarray(keras.Model(pixels, model.get_layer("straight").output)(pictures))[..., 0].max(axis=(1, 2))
+    said = [float(text.replace("−", "-")) for text in shown.all_inner_texts()]
+    assert said == pytest.approx(sorted(most, reverse=True), rel=5e-3)
+    assert "never answer" not in page.locator("#page .lens").inner_text(), "a filter without activation can't be dead"
 
 
 def test_labels_need_no_names(opened, network, pictures):

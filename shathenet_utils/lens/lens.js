@@ -648,9 +648,13 @@ function explain(network, state, outputs) {
   const at = indexOf(out, state);
   const value = out.data[at], inputs = layer.inputs.map((from) => outputs[from]), lines = [];
   const weights = network.weights(place, state.epoch), x = inputs[0], parts = [];
-  let before = null;
+  let before = null, most = [];
   if (layer.kind === "conv") {
     const found = arithmetic(layer, x, weights, row, column, channel);
+    if (found.parts.length > FEW) {
+      most = found.parts.map(({ channel: from, sum }, inner) => ({ channel: from, sum, inner }))
+        .sort((one, two) => Math.abs(two.sum) - Math.abs(one.sum)).slice(0, FEW);
+    }
     const chosen = found.parts[clamp(state.inner, 0, found.parts.length - 1)];
     parts.push({ ...chosen, rows: found.rows, columns: found.columns });
     lines.push(`input channel ${chosen.channel}: window · kernel = ${told(chosen.sum)}`);
@@ -695,7 +699,7 @@ function explain(network, state, outputs) {
     const name = layer.activation === "general_relu" ? "relu" : layer.activation;
     lines.push(`${name}(${told(before)}) = ${told(value)}`);
   }
-  return { value, lines, parts };
+  return { value, lines, parts, most };
 }
 
 /** What becomes of a convolution's number in the batch norm and the activation after it, a line each. */
@@ -733,6 +737,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
 }
 
 const MOST_TILES = 256;
+const FEW = 3;
 const SLOW = 20e6;  // multiply-adds, beyond which a pass is done in slices, under a bar
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const ALIKE = 0.95;
@@ -810,6 +815,7 @@ function render(el, data, options = {}) {
     mapStage: make("div", { className: "stage" }),
     channels: make("div", { className: "tiles", role: "group", "aria-label": "Channel" }),
     sum: make("div", { className: "sum", role: "status", "aria-live": "polite" }),
+    most: make("div", { className: "row controls", role: "group", "aria-label": "Where most comes from" }),
     grids: make("div", { className: "row wide" }),
     gallery: make("div", {}),
     classes: make("div", {}),
@@ -1147,7 +1153,7 @@ function render(el, data, options = {}) {
     gallery.dead.textContent = "";
     answers = [];
     drawAnswers();
-    if (parts.gallery.hidden || linear || !outputs[end]) return listen(null);
+    if (parts.gallery.hidden || !outputs[end]) return listen(null);
     const filters = layers[end].shape.at(-1);
     listen((function* () {
       for (let number = 0; number < count; number++) {
@@ -1158,8 +1164,10 @@ function render(el, data, options = {}) {
       }
     })(), () => {
       const dead = [...answers[0].keys()].filter((filter) => answers.every((most) => most[filter] <= 0));
-      gallery.dead.textContent = `${dead.length} of ${filters} filters never answer on these ${count} pictures` +
-        `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
+      if (!linear) {  // one that isn't has an answer to every picture
+        gallery.dead.textContent = `${dead.length} of ${filters} filters never answer on these ${count} pictures` +
+          `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
+      }
       drawAnswers();
     });
   }
@@ -1167,6 +1175,7 @@ function render(el, data, options = {}) {
   function drawPoint() {
     const layer = layers[state.place], out = outputs[state.place];
     parts.grids.replaceChildren();
+    parts.most.replaceChildren();
     parts.sum.replaceChildren();
     field.svg.style.display = out ? "" : "none";
     if (!out) return;
@@ -1184,6 +1193,16 @@ function render(el, data, options = {}) {
     parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, told(found.value))));
     const next = ["conv", "dense"].includes(layer.kind) ? explainNext(network, state, outputs) : [];
     for (const text of [...found.lines, ...next]) parts.sum.append(make("p", {}, text));
+    parts.most.replaceChildren(...(found.most.length ? ["Most comes from input channels"] : []), ...found.most.map((one) => {
+      const button = make("button", { type: "button", ariaLabel: `look at input channel ${one.channel}, ${told(one.sum)}` },
+        `${one.channel}: ${told(one.sum)}`);
+      button.addEventListener("click", () => {
+        gallery.inner.value = one.inner;
+        gallery.colours.checked = false;
+        set({ inner: one.inner });
+      });
+      return button;
+    }));
     for (const { channel, window, kernel, rows, columns } of found.parts) {
       if (rows * columns > 121) continue;
       parts.grids.append(grid(window, rows, columns, `window, input channel ${channel}`));
@@ -1328,7 +1347,8 @@ function render(el, data, options = {}) {
       make("div", {}, heading("Picture"), parts.inputStage, parts.classes),
       make("div", {}, heading("Output of the layer"), parts.mapStage,
         make("p", { className: "row controls" }, "Save this map", saving.png, saving.csv)),
-      make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.grids)),
+      make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.most,
+        parts.grids)),
     heading("Channels"), parts.channels, parts.gallery);
   root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
     make(options.hash ? "h1" : "h2", { className: "title" }, data.title),
