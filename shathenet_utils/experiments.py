@@ -678,7 +678,6 @@ EXPERIMENTS = {
             ),
             epochs_by_budget={"taste": 2},
             keep_weights=("original_3e-4", "flip_translate"),
-            keep_snapshots=("original_3e-4",),
             planned=True,
         ),
         Experiment(

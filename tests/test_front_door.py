@@ -77,9 +77,7 @@ def test_every_target_that_is_told_exists():
 def test_the_repository_stays_small_and_holds_no_dataset():
     sizes = {path: path.stat().st_size for path in tracked()}
     assert sum(sizes.values()) < MEGABYTES_IN_ALL * 1e6
-    kept_epochs = {path for path in sizes if path.name.endswith("_epochs.npz")}  # of one seed of each version
-    assert max(size for path, size in sizes.items() if path not in kept_epochs) < 5e6
-    assert max(sizes[path] for path in kept_epochs) < 16e6
+    assert max(sizes.values()) < 4e6
     names = {path.name for path in sizes}
     assert not names & {"data_batch_1", "test_batch", "batches.meta", "cifar-10-python.tar.gz"}
 
