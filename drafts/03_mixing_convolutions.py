@@ -1,0 +1,297 @@
+# %% [markdown] id="title"
+# # 03 · v1.2, mixing convolutions
+#
+# What stands in the original's blank? And what do kernels of different size add, stacked as there, or side by side?
+#
+# **You will** fill a cell of the original's table that was left empty, count what a kernel costs, write a network
+# whose path forks, and compare four ways to spend the same parameters. **You need** notebook 02.
+
+# %% id="imports"
+import numpy as np
+
+from shathenet_utils import bench, blocks, experiments, lesson, models, plots, records, stats
+
+question, kernels = experiments.get("v1_2"), experiments.get("v1_2_kernels")
+lesson.header("03", question, kernels)
+
+# %% id="data" tags=["nbval-ignore-output"]
+data = lesson.data()
+
+# %% [markdown] id="seed"
+# The table's third row: *v1.2, first simple approach, image augmentation, 70 epochs, 1.25M*, and then two underscores
+# where an accuracy should be. Under the things to try a single item is ticked: *mix and add different convolutions →
+# v1.2*. So it was built. What did it reach?
+
+# %% id="guess"
+lesson.guess("03.v1_2", "How many per cent of the test pictures does v1.2 get right?", 10, 100)
+
+# %% [markdown] id="network"
+# ## The network
+#
+# Five pairs of convolutions, 5×5 in the first pair and 3×3 in the others, none with a stride; a pool after each pair
+# halves the map. The second layer has no activation, as in v1.1: its maps go through the pool as they are.
+
+# %% id="architecture"
+network = models.v1_2()
+plots.architecture(models.layer_table(network), name="v1_2_architecture")
+
+# %% [markdown] id="original-why"
+# The original enlarges pictures to 224×224 and does without padding. Ours enlarges to 48×48, pads, and leaves the
+# fifth pool out; the last map is again 3×3×128.
+
+# %% id="original"
+original = models.v1_2(original=True)
+assert original.count_params() == network.count_params() == 1_269_418
+lesson.say(
+    """Both have {parameters:,} parameters. A picture takes {theirs:.1f} billion multiply-adds there,
+    {ours:.0f} million here, {more:.1f} times those of v1.1.""",
+    parameters=network.count_params(), theirs=models.macs(original) / 1e9,
+    ours=models.macs(network) / 1e6, more=models.macs(network) / models.macs(models.v1_1()),
+)
+
+# %% [markdown] id="blank"
+# ## Filling the blank
+#
+# 70 epochs with the original's augmentation and v1.1's learning rate, five seeds.
+
+# %% id="blank-table"
+runs = question.run()
+runs.table()
+
+# %% id="blank-words"
+before = experiments.get("v1_1").run()
+earlier = [name for name in before.recorded if name.startswith("original")]
+v1_1 = max(earlier, key=lambda arm: before.interval(arm, "validation_accuracy").mean)
+ours = runs.interval("original")
+gain = stats.paired_difference(runs.values("original"), before.values(v1_1))
+lesson.say(
+    """The blank is {accuracy}, {n} seeds. That is {gain} points against v1.1 with the same
+    augmentation, seed by seed.""",
+    accuracy=records.told(ours), n=ours.n, gain=stats.points(gain),
+)
+
+# %% id="guess-compare"
+lesson.compare("03.v1_2", 100 * ours.mean)
+
+# %% [markdown] id="curves-why"
+# Does it overfit, as a network of its size might, or does the augmentation still ask too much of it?
+
+# %% id="curves"
+plots.learning_curves(runs, name="v1_2_learning_curves")
+
+# %% id="fitted"
+def fitted(found):
+    return np.mean([run["history"]["accuracy"][-1] for run in found])
+
+
+lesson.say(
+    """Of the varied pictures that they train on, in the last epoch, v1.2 gets {ours:.1%} right and v1.1
+    {theirs:.1%}; of validation pictures, {judged:.1%} and {there:.1%}.""",
+    ours=fitted(runs.recorded["original"]), theirs=fitted(before.recorded[v1_1]),
+    judged=runs.interval("original", "validation_accuracy").mean,
+    there=before.interval(v1_1, "validation_accuracy").mean,
+)
+
+# %% [markdown] id="cost"
+# ## What a kernel costs
+#
+# Behind the item on the list is a question: which kernels? Two 3×3 one after another see as far as one 5×5, and so do
+# a 1×5 and a 5×1. Move the sliders; one of the three always costs most.
+
+# %% id="calculator"
+lesson.calculator(kernel_size=5, channels=64, filters=64, side=24)
+
+# %% [markdown] id="cost-words-why"
+# By how much? A kernel's weights grow with the square of its side; the others' with its side.
+
+# %% id="cost-words"
+costs = lesson.convolution_costs(kernel_size=5, channels=64, filters=64, side=24)
+full, factorised, threes = (weights for weights, _ in costs.values())
+lesson.say(
+    """From 64 to 64 channels: {full:,} parameters for a 5×5, {threes:.0%} of them for two 3×3,
+    {factorised:.0%} for a 1×5 and a 5×1.""",
+    full=full, threes=threes / full, factorised=factorised / full,
+)
+
+# %% [markdown] id="functional"
+# ## A path that forks
+#
+# A `Sequential` model is a list: each layer has one layer before it. Kernels *side by side* need a fork and a place
+# where the branches meet. Keras's *functional* way writes each layer as a function of what goes in, so that any graph
+# can be drawn:
+
+# %% id="fork"
+from keras import Input, Model, layers
+
+
+def conv(x, filters, *kernel_size):
+    return layers.Conv2D(filters, kernel_size, padding="same", activation="relu")(x)
+
+
+def side_by_side(x, filters):
+    quarter = filters // 4
+    branches = [
+        conv(x, quarter, 1, 1), conv(x, quarter, 3, 3), conv(x, quarter, 5, 5),
+        conv(conv(x, quarter, 1, 5), quarter, 5, 1),
+    ]
+    return layers.Concatenate()(branches)
+
+# %% [markdown] id="fork-check-why"
+# That is an *Inception* block in small (Szegedy et al., 2015, 2016). The book's own, which the experiment uses, has
+# the same weights:
+
+# %% id="fork-check"
+maps = Input((24, 24, 64))
+forked = Model(maps, side_by_side(maps, 64))
+books = Model(maps, blocks.inception(maps, 64, padding="same", name="x"))
+assert forked.count_params() == books.count_params()
+lesson.say(
+    "Four branches from 64 to 64 channels: {few:,} parameters; a single 5×5 would take {full:,}.",
+    few=forked.count_params(), full=full,
+)
+
+# %% [markdown] id="experiment"
+# ## Four ways to spend the same
+#
+# *stacked*, as v1.2 does it; 3×3 everywhere; 5×5 everywhere; side by side. The widths differ, so that parameters and
+# arithmetic don't. Put the four in your order first.
+
+# %% id="order"
+names = ["stacked", "3x3", "5x5", "side_by_side"]
+lesson.order("03.kernels", "Which kernels come first on the test set?", names)
+
+# %% id="kernels-question"
+kernels
+
+# %% [markdown] id="kernels-why"
+# Eight epochs with a falling learning rate, flip and translation; three seeds each.
+
+# %% id="kernels-results"
+lesson.results("v1_2_kernels", baseline="stacked")
+
+# %% id="kernels-words"
+compared = kernels.run()
+best = compared.best()
+gap = compared.difference(best, "stacked")
+lesson.say(
+    """Best on validation: {best}, {gap} points against the original's stack, seed by seed.""",
+    best=best, gap=stats.points(gap),
+)
+
+# %% id="order-compare"
+lesson.compare_order("03.kernels", {name: compared.interval(name).mean for name in names})
+
+# %% [markdown] id="seconds-why"
+# Equal arithmetic is not equal time. Seconds of an epoch, the four in turn on one idle machine:
+
+# %% id="seconds"
+timed = bench.load("experiment_v1_2_kernels")["contenders"]
+seconds = {name: timed[name]["seconds"] for name in names}
+plots.turns(seconds, label="seconds an epoch", name="v1_2_seconds")
+
+# %% [markdown] id="live"
+# ## Train it yourself
+
+# %% id="taste" tags=["nbval-ignore-output"]
+taste = kernels.run(
+    budget="taste", variants=["side_by_side"], seeds=[0], retrain=True, data=data,
+    on_epoch=plots.LiveCurve(),
+)
+taste.table(own_only=True)
+
+# %% [markdown] id="exercises"
+# ## Exercises
+#
+# **03.1 Factorise.** How many parameters have a 1×k and then a k×1 convolution, from so many channels to so many
+# filters?
+
+# %% id="exercise-1" tags=["exercise"]
+def factorised(k, channels, filters):
+    ...
+
+
+def keras_count(k, channels, filters):
+    maps = Input((8, 8, channels))
+    wide = layers.Conv2D(filters, (1, k))(maps)
+    return Model(maps, layers.Conv2D(filters, (k, 1))(wide)).count_params()
+
+
+lesson.check("03.1", factorised, keras_count, [(5, 64, 64), (7, 3, 16), (3, 1, 10)])
+
+# %% [markdown] id="solution-1"
+# <details><summary>Solution 03.1</summary>
+#
+# ```python
+# def factorised(k, channels, filters):
+#     return k * channels * filters + filters + k * filters * filters + filters
+# ```
+#
+# The second convolution already has `filters` channels below it.
+# </details>
+
+# %% [markdown] id="exercise-2-text"
+# **03.2 Shrink.** Without padding (*valid*) a kernel can't stand at the edge. How wide is the output? Then see why the
+# original's v1.2 must enlarge to 224×224 to have 3×3 left.
+
+# %% id="exercise-2" tags=["exercise"]
+def valid_width(width, kernel_size, stride):
+    ...
+
+
+def keras_width(width, kernel_size, stride):
+    return layers.Conv2D(1, kernel_size, stride).compute_output_shape((1, width, width, 1))[1]
+
+
+lesson.check("03.2", valid_width, keras_width, [(224, 5, 1), (108, 3, 1), (9, 2, 2), (7, 7, 1)])
+
+# %% [markdown] id="solution-2"
+# <details><summary>Solution 03.2</summary>
+#
+# ```python
+# def valid_width(width, kernel_size, stride):
+#     return (width - kernel_size) // stride + 1
+# ```
+#
+# 224 → 220 → 216, pool 108 → 106 → 104, pool 52, and so on down to 3.
+# </details>
+
+# %% [markdown] id="exercise-3-text"
+# **03.3 Join.** What shape comes out when branches are concatenated along the channels?
+
+# %% id="exercise-3" tags=["exercise"]
+def joined(*shapes):
+    """shapes: (height, width, channels) each; returns the shape of all side by side."""
+    ...
+
+
+def keras_joined(*shapes):
+    return tuple(layers.Concatenate()([Input(shape) for shape in shapes]).shape[1:])
+
+
+samples = [((8, 8, 3), (8, 8, 5)), ((4, 6, 1), (4, 6, 1), (4, 6, 7))]
+lesson.check("03.3", joined, keras_joined, samples)
+
+# %% [markdown] id="solution-3"
+# <details><summary>Solution 03.3</summary>
+#
+# ```python
+# def joined(*shapes):
+#     height, width, _ = shapes[0]
+#     return height, width, sum(channels for *_, channels in shapes)
+# ```
+#
+# Heights and widths must be the same; that is why each branch pads.
+# </details>
+
+# %% [markdown] id="keeps"
+# ## What the next page takes along
+
+# %% id="keeps-words"
+slower = np.mean(seconds[best]) / np.mean(seconds["stacked"])
+lesson.say(
+    """The blank in the original's table is {accuracy}: {gain} points against v1.1, for {times:.1f}
+    times its multiply-adds. Of four ways to spend the same parameters {best} is best, {gap} points
+    against the stack, in {slower:.2f} times its seconds. The next page turns to the table's last row.""",
+    accuracy=records.told(ours), gain=stats.points(gain), best=best, gap=stats.points(gap),
+    slower=slower, times=models.macs(network) / models.macs(models.v1_1()),
+)
