@@ -145,13 +145,22 @@ def test_every_picture_has_a_text_and_every_stored_page_reads_without_running(pa
     assert "HBox(children" not in text and "VBox(children" not in text
 
 
-def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
+PIXELS = "canvas[role=application]:not(.pen)"
+
+
+def lens_of(page, lab, cell):
+    """What a cell of the notebook of lenses shows, run and in sight."""
     open_notebook(page, lab, "lens.ipynb", folder="")
     run_all(page)
-    shown = page.locator(".jp-CodeCell").nth(1)
-    pixels = shown.locator("canvas[role=application]:not(.pen)")
-    pixels.wait_for(timeout=30_000)
-    pixels.scroll_into_view_if_needed()
+    shown = page.locator(".jp-CodeCell").nth(cell)
+    shown.locator(PIXELS).first.wait_for(timeout=30_000)
+    shown.locator(PIXELS).first.scroll_into_view_if_needed()
+    return shown
+
+
+def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
+    shown = lens_of(page, lab, 1)
+    pixels = shown.locator(PIXELS)
     box = pixels.bounding_box()
     page.mouse.move(box["x"] + 0.5 / 32 * box["width"], box["y"] + 4.5 / 32 * box["height"])
     shown.get_by_text("conv1, channel 0 at row 4, column 0").wait_for()
@@ -165,11 +174,8 @@ def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
 def test_in_a_notebook_too_the_lens_slides_edits_takes_a_picture_and_gives_numbers(page, lab, tmp_path):
     from PIL import Image
 
-    open_notebook(page, lab, "lens.ipynb", folder="")
-    run_all(page)
-    shown = page.locator(".jp-CodeCell").nth(1)
+    shown = lens_of(page, lab, 1)
     slider = shown.get_by_label("Epoch")
-    slider.wait_for(timeout=30_000)
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     page.mouse.click(box["x"] + 3, box["y"] + box["height"] / 2)
@@ -193,11 +199,8 @@ def test_in_a_notebook_too_the_lens_slides_edits_takes_a_picture_and_gives_numbe
 
 
 def test_in_a_notebook_too_one_lens_follows_the_other(page, lab):
-    open_notebook(page, lab, "lens.ipynb", folder="")
-    run_all(page)
-    both = page.locator(".jp-CodeCell").nth(2)
-    both.locator(".sum").nth(1).wait_for(timeout=30_000)
-    both.locator("canvas[role=application]:not(.pen)").first.focus()
+    both = lens_of(page, lab, 2)
+    both.locator(PIXELS).first.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
     said = [text.splitlines()[0] for text in both.locator(".sum").all_inner_texts()]

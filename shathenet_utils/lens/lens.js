@@ -667,7 +667,7 @@ function explain(network, state, outputs) {
     const sum = products.reduce((total, { each, weight }) => total + each * weight, 0);
     const bias = weights.bias ? weights.bias.data[channel] : 0;
     products.sort((one, two) => Math.abs(two.each * two.weight) - Math.abs(one.each * one.weight));
-    for (const { i, each, weight } of products.slice(0, 3)) {
+    for (const { i, each, weight } of products.slice(0, FEW)) {
       lines.push(`input ${i}: ${told(each)} · ${told(weight)} = ${told(each * weight)}`);
     }
     lines.push(`all ${products.length} inputs: ${told(sum)}`);
@@ -737,7 +737,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
 }
 
 const MOST_TILES = 256;
-const FEW = 3;
+const FEW = 3;  // the largest parts of a sum that are told
 const SLOW = 20e6;  // multiply-adds, beyond which a pass is done in slices, under a bar
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const ALIKE = 0.95;
