@@ -588,22 +588,26 @@ SMALL = 100_000  # parameters: a network that small keeps all its weights of eve
 
 
 def _stacked(model, snapshots: list[dict]) -> dict[str, np.ndarray]:
-    """What is kept of a run's epochs, in float16: weight → (epochs + 1, …), from epoch 0, the start.
+    """What is kept of a run's epochs: weight → (epochs + 1, …) in float16, from epoch 0, the start.
 
-    Of a large network the first two convolutions are kept at every epoch, the rest at the first, the middle and the
-    last: (3, …), and "epochs of the rest" tells which those are.
+    Of a large network, in eight bits where they are finite: at most twenty epochs, evenly spaced, of the first two
+    convolutions, the first, the middle and the last of the rest; "epochs" and "epochs of the rest" tell which.
     """
     last = len(snapshots) - 1
+    if model.count_params() <= SMALL:
+        return {name: np.stack([kept[name] for kept in snapshots]).astype(np.float16) for name in snapshots[0]}
     few = sorted({0, last // 2, last})
+    every = sorted({round(epoch) for epoch in np.linspace(0, last, min(last + 1, 19))} | set(few))
     convolutions = [layer for layer in model.layers if len(getattr(layer, "kernel", np.empty(0)).shape) == 4]
-    always = {weight.path for layer in convolutions[:2] for weight in layer.weights}
-    stacked = {}
+    first = {weight.path for layer in convolutions[:2] for weight in layer.weights}
+    stacked = {"epochs": np.array(every), "epochs of the rest": np.array(few)}
     for name in snapshots[0]:
-        all_of_it = name in always or model.count_params() <= SMALL
-        stacked[name] = np.stack([snapshots[e][name] for e in (range(last + 1) if all_of_it else few)]).astype(
-            np.float16
-        )
-    return stacked if model.count_params() <= SMALL else stacked | {"epochs of the rest": np.array(few)}
+        values = np.stack([snapshots[epoch][name] for epoch in (every if name in first else few)])
+        if values.ndim > 2 and np.isfinite(values).all():
+            stacked[name], stacked[name + records.SCALE] = records.in_eight_bits(values)
+        else:
+            stacked[name] = values.astype(np.float16)
+    return stacked
 
 
 def machine() -> dict:

@@ -228,7 +228,10 @@ def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> dict:
 
 
 def load_arrays(kept: dict) -> dict[str, np.ndarray]:
-    """The arrays behind a record's {"path", "sha256"}. Raises RecordError where the file is missing or altered."""
+    """The arrays behind a record's {"path", "sha256"}, those in eight bits as float32.
+
+    Raises RecordError where the file is missing or altered.
+    """
     path = next((root / kept["path"] for root in (ROOT, output_folder()) if (root / kept["path"]).is_file()), None)
     if path is None:
         raise RecordError(f"The weights {kept['path']} are missing: restore them with `git checkout`.")
@@ -239,9 +242,35 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
         )
     try:
         with np.load(path, allow_pickle=False) as archive:
-            return {name.replace("|", "/"): archive[name] for name in archive.files}
+            found = {name.replace("|", "/"): archive[name] for name in archive.files}
     except DAMAGED:
         raise RecordError(f"{path} does not hold plain arrays of numbers: restore it with `git checkout`.") from None
+    scales = {name.removesuffix(SCALE): found.pop(name) for name in list(found) if name.endswith(SCALE)}
+    return found | {name: from_eight_bits(found[name], scale) for name, scale in scales.items()}
+
+
+SCALE = " scale"
+"""Ends the name under which a file of weights holds the scale of an array in eight bits."""
+
+
+def in_eight_bits(stacked) -> tuple[np.ndarray, np.ndarray]:
+    """Weights of some epochs, finite, (epochs, …, filters), as whole numbers from -127 to 127, int8, and the scale of
+    each epoch and filter, float16 (epochs, filters): weight = number · scale."""
+    stacked = np.asarray(stacked, np.float32)
+    largest = np.abs(stacked).reshape(len(stacked), -1, stacked.shape[-1]).max(axis=1)
+    with np.errstate(over="ignore"):
+        scale = np.maximum((largest / 127).astype(np.float16), np.finfo(np.float16).tiny)
+    numbers = np.rint(stacked / _beside(stacked, scale))
+    return np.clip(numbers, -127, 127).astype(np.int8), scale
+
+
+def from_eight_bits(numbers, scale) -> np.ndarray:
+    """The weights that `in_eight_bits` rounded, float32, as it was given them."""
+    return numbers * _beside(numbers, scale)
+
+
+def _beside(stacked, scale) -> np.ndarray:
+    return scale.astype(np.float32).reshape(len(stacked), *[1] * (stacked.ndim - 2), -1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -148,6 +148,29 @@ def test_a_declared_model_is_the_recorded_one(experiment, variant):
     assert {(record["model_digest"], record["parameters"], record["macs"]) for record in found} == {rebuilt}
 
 
+def test_a_large_network_keeps_its_epochs_in_less_than_four_megabytes(tmp_path, monkeypatch):
+    from shathenet_utils import models
+    from shathenet_utils.lens import payload
+
+    monkeypatch.setenv("SHATHENET_OUTPUT", str(tmp_path))
+    draw, model = np.random.default_rng(0), models.v1_2()
+    shapes = {weight.path: weight.shape for weight in model.weights}
+    start, end = ({path: 0.05 * draw.normal(size=shape) for path, shape in shapes.items()} for _ in range(2))
+    snapshots = [{path: start[path] + (end[path] - start[path]) * epoch / 70 for path in shapes} for epoch in range(71)]
+    kept = records.save_arrays(tmp_path / "epochs.npz", experiments._stacked(model, snapshots))
+    assert (tmp_path / "epochs.npz").stat().st_size < 4_000_000
+    loaded = records.load_arrays(kept)
+    assert loaded["epochs of the rest"].tolist() == [0, 35, 70]
+    for path in ("conv1b/kernel", "dense/kernel"):
+        epochs = loaded["epochs" if path == "conv1b/kernel" else "epochs of the rest"]
+        for array, epoch in zip(loaded[path], epochs, strict=True):
+            np.testing.assert_allclose(array, snapshots[epoch][path], atol=2e-3)
+    pictures = np.zeros((1, 32, 32, 3), np.uint8)
+    shown = payload.payload(model, pictures, snapshots=loaded)
+    assert shown["epochs"] == loaded["epochs"].tolist() and len(shown["epochs"]) in (19, 20)
+    assert shown["arrays"]["dense/kernel"]["epochs"] == [0, 35, 70]
+
+
 @pytest.mark.parametrize(("experiment", "variant"), DECLARED)
 def test_kept_weights_fit_the_declared_model(experiment, variant):
     from shathenet_utils import models, training
@@ -160,11 +183,13 @@ def test_kept_weights_fit_the_declared_model(experiment, variant):
     if "snapshots" in kept:
         epochs = variant.recipe.epochs
         snapshots = records.load_arrays(kept["snapshots"])
-        few = snapshots.pop("epochs of the rest", range(epochs + 1))
-        assert list(few) in (list(range(epochs + 1)), [0, epochs // 2, epochs])
+        every = list(snapshots.pop("epochs", range(epochs + 1)))
+        few = list(snapshots.pop("epochs of the rest", every))
+        assert every[0] == 0 and every[-1] == epochs and (len(every) == epochs + 1 or len(every) >= 19)
+        assert few in (every, [0, epochs // 2, epochs]) and set(few) <= set(every)
         lengths = {weight.path: len(snapshots[weight.path]) for weight in model.weights}
-        assert set(lengths.values()) <= {epochs + 1, len(few)}
-        assert all(length == epochs + 1 for path, length in lengths.items() if path.startswith(FIRST_CONVOLUTIONS))
+        assert set(lengths.values()) <= {len(every), len(few)}
+        assert all(length == len(every) for path, length in lengths.items() if path.startswith(FIRST_CONVOLUTIONS))
         shapes = {weight.path: (lengths[weight.path], *weight.shape) for weight in model.weights}
         assert {path: array.shape for path, array in snapshots.items()} == shapes
 

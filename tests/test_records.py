@@ -255,6 +255,23 @@ def test_arrays_come_back_as_they_went(outputs):
         np.testing.assert_array_equal(loaded[name], array)
 
 
+@tries(50)
+@given(
+    shape=some.lists(some.integers(1, 4), min_size=2, max_size=5), size=some.floats(1e-3, 1e3), seed=some.integers(0)
+)
+def test_eight_bits_come_back_within_half_a_step(shape, size, seed):
+    weights = (size * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
+    numbers, scale = records.in_eight_bits(weights)
+    assert (numbers.dtype, scale.dtype, scale.shape) == (np.int8, np.float16, (shape[0], shape[-1]))
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHATHENET_OUTPUT", folder)
+        kept = records.save_arrays(Path(folder) / "seed0.npz", {"kernel": numbers, "kernel" + records.SCALE: scale})
+        loaded = records.load_arrays(kept)
+    assert list(loaded) == ["kernel"]
+    step = scale.astype(np.float32).reshape(shape[0], *[1] * (len(shape) - 2), shape[-1])
+    assert (abs(loaded["kernel"] - weights) <= 0.6 * step).all()  # the scale's own rounding takes a tenth more
+
+
 def test_the_same_arrays_give_the_same_file(outputs):
     arrays = {"kernel": np.arange(5.0)}
     assert len({records.save_arrays(outputs / name, arrays)["sha256"] for name in ("a.npz", "b.npz")}) == 1

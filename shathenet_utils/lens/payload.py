@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from shathenet_utils import records
 from shathenet_utils.blocks import Whitening, keras, layers
 from shathenet_utils.models import PixelScaling
 
@@ -248,14 +249,9 @@ def encode(array) -> dict:
 
 
 def in_eight_bits(stacked) -> dict:
-    """Weights of some epochs, (epochs, …, filters), as whole numbers from -127 to 127, encoded, and the `scale` of each
-    epoch and filter, a float16 (epochs, filters): weight = number · scale."""
-    stacked = np.asarray(stacked, np.float32)
-    largest = np.abs(stacked).reshape(len(stacked), -1, stacked.shape[-1]).max(axis=1)
-    scale = np.maximum(_half(largest / 127), np.finfo(np.float16).tiny)
-    wide = scale.astype(np.float32).reshape(len(stacked), *[1] * (stacked.ndim - 2), -1)
-    numbers = np.clip(np.rint(stacked / wide), -127, 127)
-    return encode(numbers.astype(np.int8)) | {"scale": encode(scale)}
+    """Weights of some epochs in `records.in_eight_bits`, encoded, with their `scale`."""
+    numbers, scale = records.in_eight_bits(stacked)
+    return encode(numbers) | {"scale": encode(scale)}
 
 
 LARGE = 4_000_000  # bytes of weights, beyond which a page holds them in eight bits
@@ -296,9 +292,11 @@ def payload(
     else:
         if lacking := sorted(paths - set(snapshots)):
             raise LensError(f"The snapshots are not of {model.name}: they lack {lacking[0]}.")
-        few = [int(epoch) for epoch in snapshots.get("epochs of the rest", ())]
         stacked = {path: np.asarray(snapshots[path]) for path in paths}
-        arrays, shown = _of_epochs(as_convolutions(found, stacked), few, epochs)
+        every = snapshots.get("epochs", range(max(map(len, stacked.values()))))
+        few = snapshots.get("epochs of the rest", every)
+        kept = [[int(epoch) for epoch in some] for some in (every, few)]
+        arrays, shown = _of_epochs(as_convolutions(found, stacked), *kept, epochs)
     rounded = "8 bits" if any(array["dtype"] == "i1" for array in arrays.values()) else "16 bits"
     return {
         "title": title or model.name,
@@ -327,15 +325,14 @@ def as_convolutions(found: list[dict], arrays: dict) -> dict:
     }
 
 
-def _of_epochs(arrays: dict, few: list[int], most: int) -> tuple[dict, list[int]]:
-    """Stacked arrays, encoded, each with the epochs that it has; and all epochs that are shown. few: the epochs that
-    were kept of arrays that weren't kept at each."""
-    last = max(map(len, arrays.values())) - 1
-    last = max([last, *few])
-    shown = sorted({round(place) for place in np.linspace(0, last, max(2, min(most, last + 1)))} | set(few))
+def _of_epochs(arrays: dict, every: list[int], few: list[int], most: int) -> tuple[dict, list[int]]:
+    """Stacked arrays, encoded, each with the epochs that it has; and all epochs that are shown. every: the epochs that
+    were kept; few: those of the arrays that are shorter."""
+    places = np.linspace(0, len(every) - 1, max(2, min(most, len(every)))).round().astype(int)
+    shown = sorted({every[place] for place in places} | (set(few) if few != every else set()))
     taken = {}
     for path, stacked in arrays.items():
-        own = list(range(last + 1)) if len(stacked) == last + 1 else few
+        own = every if len(stacked) == len(every) else few
         kept = [epoch for epoch in own if epoch in shown]
         taken[path] = kept, stacked[[own.index(epoch) for epoch in kept]]
     large = 2 * sum(stacked.size for _, stacked in taken.values()) > LARGE
