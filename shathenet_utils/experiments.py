@@ -781,14 +781,12 @@ EXPERIMENTS = {
 VERSIONS = {"v1.0": "v1_0"}
 
 
-# What stands in the ledger: label → experiment and variant; of a version, the variant that was kept.
+# What stands in the ledger: label → experiment, variant (None: the one that was kept), the original's entry beside it.
 LEDGER = {
-    **{version: (name, None) for version, name in VERSIONS.items()},
-    "frozen EfficientNet-Lite0, image augmentation": ("lite0", "all"),
-    "64/128/128": ("airbench", "epochs_12"),
+    **{version: (name, None, f"original_{name}") for version, name in VERSIONS.items()},
+    "frozen EfficientNet-Lite0, image augmentation": ("lite0", "all", "original_inception_v3"),
+    "64/128/128": ("airbench", "epochs_12", None),
 }
-BESIDE = {"lite0": "original_inception_v3"}
-"""The original's entry that an experiment's network stands beside, where the name alone doesn't tell."""
 
 
 def ledger() -> dict[str, dict]:
@@ -796,7 +794,7 @@ def ledger() -> dict[str, dict]:
     diverge), how many did, multi_crop (an interval, or None), and the original's published entry, or None. Raises
     RecordError where a record is missing."""
     published, rows = records.published(), {}
-    for label, (name, variant) in LEDGER.items():
+    for label, (name, variant, original) in LEDGER.items():
         runs = get(name).load([variant] if variant else None)
         variant = variant or runs.best()
         first = runs.recorded[variant][0]
@@ -805,7 +803,7 @@ def ledger() -> dict[str, dict]:
             "accuracy": runs.interval(variant),
             "diverged": len(runs.diverged(variant)),
             "multi_crop": runs.interval(variant, "test_accuracy_tta") if first["test_accuracy_tta"] else None,
-            "original": published.get(BESIDE.get(name, "original_" + name)),
+            "original": original and published[original],
         }
     return rows
 

@@ -78,7 +78,7 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     if "snapshots" in record["weights"]:
         snapshots = records.load_arrays(record["weights"]["snapshots"])
         arguments = {"snapshots": snapshots, "history": record["history"]} | arguments
-    labels = (label for label, (name, _) in experiments.LEDGER.items() if name == experiment)
+    labels = (label for label, (name, *_) in experiments.LEDGER.items() if name == experiment)
     title = f"{next(labels, f'{experiment} {variant}')}, seed {seed}"
     return open(model, dataset, **{"title": title} | arguments)
 
