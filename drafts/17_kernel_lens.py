@@ -118,6 +118,25 @@ lesson.say(
     before=alike["before"].mean(), after=alike["after"].mean(), most=alike["after"].max(),
 )
 
+# %% [markdown] id="colour-why"
+# And is it about brightness or about colour? What a kernel's three channels have in common answers brightness; what
+# they differ by, colour. The share of its squares that differs:
+
+# %% id="colour"
+def colour(kernels):
+    """(height, width, 3, filters) → each filter's share that tells colours apart, 0 (grey) to 1."""
+    apart = kernels - kernels.mean(axis=2, keepdims=True)
+    return (apart**2).sum(axis=(0, 1, 2)) / (kernels**2).sum(axis=(0, 1, 2))
+
+
+shares = {"v1.0": colour(snapshots["conv1/kernel"][-1].astype("float32")), "v1.2": colour(kept[-1])}
+lesson.say(
+    """Mostly about colour are {old} of v1.0's {of_old} kernels and {new} of v1.2's {of_new}; the most colourful
+    differs by {most:.0%}, the greyest by {least:.0%}.""",
+    old=(shares["v1.0"] > 0.5).sum(), of_old=len(shares["v1.0"]), new=(shares["v1.2"] > 0.5).sum(),
+    of_new=len(shares["v1.2"]), most=shares["v1.2"].max(), least=shares["v1.2"].min(),
+)
+
 # %% [markdown] id="whiten"
 # ## What whitening does
 #
@@ -143,29 +162,38 @@ lesson.say(
 )
 
 # %% id="lens-airbench"
-lens.recorded("airbench", "epochs_12", data, name="lens_64_128_128")
+lens.recorded("airbench", "epochs_12", data)
 
 # %% [markdown] id="dead"
 # ## Dead filters
 #
 # After ReLU a filter that answers zero to every picture learns no more: no gradient reaches it. On 1,000 validation
-# pictures, in a few seconds:
+# pictures, of the layers with ReLU:
 
 # %% id="dead-count"
-def dead(network, layers):
-    """Layer → how many of its filters answer none of the pictures, of how many."""
-    outputs = [network.get_layer(layer).output for layer in layers]
-    answers = Model(network.input, outputs).predict(data.validation_images[:1000], verbose=0)
-    most = [found.max(axis=(0, 1, 2)) for found in answers]
-    return {layer: f"{(each <= 0).sum()} of {len(each)}" for layer, each in zip(layers, most, strict=True)}
+def dead(network):
+    """Layer → the share of its filters that answer none of the pictures."""
+    layers = [layer for layer in network.layers if len(layer.output.shape) == 4 and by_relu(layer)]
+    answers = Model(network.input, [layer.output for layer in layers]).predict(seen, verbose=0)
+    return {str(n + 1): (found.max(axis=(0, 1, 2)) <= 0).mean() for n, found in enumerate(answers)}
 
-# %% id="dead-live" tags=["nbval-ignore-output"]
-pairs = ["conv1a", "conv2a", "conv3a", "conv4a", "conv5a"]
-pd.DataFrame({
-    "v1.0": pd.Series(dead(network, ["conv1", "conv2", "conv3"]).values()),
-    "v1.2": pd.Series(dead(v1_2, pairs).values()),
-    "64/128/128": pd.Series(dead(wide, ["conv1a_relu", "conv2a_relu", "conv3a_relu"]).values()),
-}, dtype=object).fillna("–").rename_axis("layer")
+
+def by_relu(layer):
+    return getattr(getattr(layer, "activation", None), "__name__", "") == "relu"
+
+
+seen = data.validation_images[:1000]
+networks = {"v1.0": network, "v1.2": v1_2, "64/128/128": wide}
+
+# %% [markdown] id="dead-table-why"
+# From left to right, the networks; from line to line, their layers from below:
+
+# %% id="dead-table"
+found = lesson.counted("17_dead", lambda: {name: dead(each) for name, each in networks.items()}, data)
+pd.DataFrame(found).rename_axis("layer").map("{:.0%}".format, na_action="ignore").fillna("–")
+
+# %% id="dead-compare"
+lesson.compare("17.dead", round(32 * found["v1.2"]["1"]), unit="filters")
 
 # %% [markdown] id="two"
 # ## Two beside each other
@@ -272,3 +300,13 @@ lesson.check("17.3", edge_answers, lambda: np.array([1.0, 0.0, 0.0]), [()])
 
 # %% [markdown] id="keeps"
 # ## What this page leaves
+
+# %% id="keeps-words"
+lesson.say(
+    """v1.0's first kernels hold {flat} of {of} with hardly anything but noise or one flat colour; {gone:.0%} of them
+    answer nothing. v1.2's neighbours went from {before:+.2f} to {after:+.2f} alike. The 64/128/128 does not
+    leave its first layer to chance: it computes it, and {wide:.0%} of its filters above are dead.""",
+    flat=(neighbours_alike(snapshots["conv1/kernel"][-1].astype("float32")) < 0.2).sum(), of=16,
+    gone=found["v1.0"]["1"], before=alike["before"].mean(), after=alike["after"].mean(),
+    wide=max(found["64/128/128"].values()),
+)

@@ -261,7 +261,10 @@ def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int 
             if i < array.shape[-1]:
                 kernel = array[..., i].astype(np.float32)
                 ax.imshow(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-9), interpolation="nearest")
-        axes[top][0].set_title(title, fontsize=10, loc="left")
+        axes[top][0].set_title(" ", fontsize=10)  # holds the height; the words, longer than a kernel, widen nothing
+        axes[top][0].annotate(
+            title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=10
+        ).set_in_layout(False)
         top += rows[title]
     return Drawing(figure, name, " ".join(alt.split()))
 

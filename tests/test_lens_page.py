@@ -34,7 +34,7 @@ def opened(browser, tmp_path):
     pages, asked, errors = [], [], []
 
     def opened(*arguments, width=1280, shown=None, at="", **more):
-        shown = shown or lens.Lens(payload.payload(*arguments, **more), None)
+        shown = shown or lens.Lens(payload.payload(*arguments, **more), {})
         path = shown.to_html(tmp_path / "lens.html")
         page = browser.new_page(viewport={"width": width, "height": 900})
         page.on("request", lambda request: asked.append(request.url))
@@ -241,7 +241,7 @@ def test_a_large_network_is_rounded_to_eight_bits_and_says_so(opened, network, p
     monkeypatch.setattr(payload, "LARGE", 1000)
     snapshots = {weight.path: np.stack([np.zeros(weight.shape), weight.numpy()]) for weight in network.weights}
     told_page = payload.payload(network, pictures, snapshots=snapshots)
-    page = opened(shown=lens.Lens(told_page, None))
+    page = opened(shown=lens.Lens(told_page, {}))
     assert "kernels are rounded to 8 bits" in page.locator("#page .lens").inner_text()
     rounded = models.v1_0()
     for weight, own in zip(rounded.weights, network.weights, strict=True):
@@ -486,7 +486,7 @@ def test_the_pictures_that_a_filter_answers_most_come_first(opened, network, pic
 def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
     pixels = keras.Input((32, 32, 3), name="pictures")
     other = keras.Model(pixels, layers.Conv2D(16, 3, 4, padding="same", name="conv1")(pixels), name="other")
-    first, second = (lens.Lens(payload.payload(model, pictures), None) for model in (network, other))
+    first, second = (lens.Lens(payload.payload(model, pictures), {}) for model in (network, other))
     page = opened(shown=lens.compare(first, second))
     maps = page.locator("#page canvas[role=application]:not(.pen)")
     box = maps.first.bounding_box()
@@ -499,7 +499,7 @@ def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
 
 def test_of_two_lenses_both_see_the_readers_own_picture_and_the_epoch(opened, network, pictures):
     snapshots = {weight.path: np.stack([0.5 * weight.numpy(), weight.numpy()]) for weight in network.weights}
-    both = [lens.Lens(payload.payload(network, pictures[:n], snapshots=snapshots), None) for n in (2, 3)]
+    both = [lens.Lens(payload.payload(network, pictures[:n], snapshots=snapshots), {}) for n in (2, 3)]
     page = opened(shown=lens.compare(*both))
     page.get_by_text("Your own picture", exact=True).last.click()
     page.locator("#page canvas.pen").last.focus()
@@ -586,8 +586,14 @@ def test_a_notebook_gets_a_widget_and_a_figure_with_its_words(network):
     assert shown.data["classes"][0] == datasets.toy_shapes(20, 10, 10).class_names[0]
 
 
+def test_two_lenses_leave_a_figure_of_both(network):
+    one, other = (lens.open(network, datasets.toy_shapes(20, 10, 10), 2, title=title) for title in ("this", "that"))
+    told = lens.compare(one, other)._repr_mimebundle_()["text/plain"]
+    assert all(f"of the first convolution of {title}." in told for title in ("this", "that"))
+
+
 def test_a_page_that_cannot_be_written_is_one_sentence(network, pictures, tmp_path):
-    shown = lens.Lens(payload.payload(network, pictures), None)
+    shown = lens.Lens(payload.payload(network, pictures), {})
     (tmp_path / "file").touch()
     with pytest.raises(records.RecordError, match=r"lens\.html"):
         shown.to_html(tmp_path / "file" / "lens.html")

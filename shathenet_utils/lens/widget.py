@@ -38,11 +38,13 @@ window.lens = start(document.getElementById("page"), contents, {{ hash: true }})
 class Lens:
     """The lens on a network: a notebook shows it as its last expression, with a figure where it can't live.
 
+    kernels: what that figure shows, the first convolution's by the network's title, float (height, width, channels,
+    filters).
     Under `make rerun` (`$SHATHENET_FIGURES`) one with a name is also stored as the page `figures/<name>.html`.
     """
 
     data: dict | list[dict]
-    figure: plots.Drawing
+    kernels: dict[str, np.ndarray]
     name: str = ""
 
     def to_html(self, path) -> Path:
@@ -56,7 +58,7 @@ class Lens:
         if self.name and (folder := os.environ.get("SHATHENET_FIGURES")):
             self.to_html(Path(folder, f"{self.name}.html"))
         bundle, *_ = _widget(self.data)._repr_mimebundle_()
-        return bundle | self.figure._repr_mimebundle_()
+        return bundle | _figure(self.kernels)._repr_mimebundle_()
 
 
 def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> Lens:
@@ -66,7 +68,7 @@ def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> 
     """
     shown = slice(0, pictures)
     data = payload(model, dataset.test_images[shown], dataset.test_labels[shown], dataset.class_names, **arguments)
-    return Lens(data, _figure(model, data["title"]), name)
+    return Lens(data, {data["title"]: _first_kernels(model)}, name)
 
 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
@@ -88,20 +90,26 @@ def compare(one: Lens, other: Lens, name: str = "") -> Lens:
 
     name: see `Lens`.
     """
-    return Lens([one.data, other.data], one.figure, name)
+    return Lens([one.data, other.data], one.kernels | other.kernels, name)
 
 
-def _figure(model, title: str) -> plots.Drawing:
-    """The first convolution's kernels, for where the lens can't live; of other than three channels one, in grey."""
+def _first_kernels(model) -> np.ndarray:
+    """The first convolution's; a single zero where there is none."""
     kernels = (layer.kernel for layer in model.layers if hasattr(layer, "kernel"))
     kernel = next((kernel for kernel in kernels if len(kernel.shape) == 4), None)
-    numbers = np.zeros((1, 1, 3, 1), np.float32) if kernel is None else np.asarray(kernel, np.float32)
-    if numbers.shape[2] != 3:
-        numbers = np.repeat(numbers[:, :, :1], 3, axis=2)
-    height, width, _, filters = numbers.shape
-    shown = f"The first {min(filters, 32)} of {filters} kernels, {height}×{width}, of the first convolution of {title}."
-    alt = f"{shown} Run the page for the lens itself."
-    return plots.kernels({title: numbers[..., :32]}, name="", alt=alt, columns=16)
+    return np.zeros((1, 1, 3, 1), np.float32) if kernel is None else np.asarray(kernel, np.float32)
+
+
+def _figure(kernels: dict[str, np.ndarray]) -> plots.Drawing:
+    """Kernels, where the lens itself can't live; of other than three channels one, in grey."""
+    panels, alt = {}, []
+    for title, numbers in kernels.items():
+        height, width, channels, filters = numbers.shape
+        panels[title] = (numbers if channels == 3 else np.repeat(numbers[:, :, :1], 3, axis=2))[..., :32]
+        shown = f"{min(filters, 32)} of {filters} kernels, {height}×{width}"
+        alt.append(f"The first {shown}, of the first convolution of {title}.")
+    alt.append("Run the page for the lens itself.")
+    return plots.kernels(panels, name="", alt=" ".join(alt), columns=16)
 
 
 def _widget(data):
