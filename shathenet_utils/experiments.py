@@ -685,6 +685,16 @@ EXPERIMENTS = {
             planned=True,
         ),
         Experiment(
+            name="v1_1_batch",
+            question="Is it the batch? The original's 32 pictures a step, four times the steps.",
+            variants=(
+                Variant(
+                    "batch_32", "v1_1", dataclasses.replace(_ORIGINAL, learning_rate=3e-4, batch_size=32, epochs=35)
+                ),
+            ),
+            planned=True,
+        ),
+        Experiment(
             name="v1_2",
             question="What does the original's own v1.2 reach?",
             variants=(Variant("original", "v1_2", dataclasses.replace(_ORIGINAL, learning_rate=3e-4)),),
