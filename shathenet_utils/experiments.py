@@ -689,7 +689,10 @@ EXPERIMENTS = {
             question="Is it the batch? The original's 32 pictures a step, four times the steps.",
             variants=(
                 Variant(
-                    "batch_32", "v1_1", dataclasses.replace(_ORIGINAL, learning_rate=3e-4, batch_size=32, epochs=35)
+                    "batch_32",
+                    "v1_1",
+                    dataclasses.replace(_ORIGINAL, learning_rate=3e-4, batch_size=32, epochs=35),
+                    pilot=True,
                 ),
             ),
             planned=True,
