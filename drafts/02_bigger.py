@@ -299,11 +299,11 @@ pd.DataFrame(counted).map("{:.1%}".format)
 # %% id="views-words"
 fair, hard = counted["flip, move"], counted["original's set"]
 lesson.say(
-    """Upside down, the one falls by {falls:.0f} points, the other by {stands:.0f}; on the whole set the
+    """Upside down, the one changes by {falls:+.0f} points, the other by {stands:+.0f}; on the whole set the
     other leads by {leads:.0f}. It has learned what it was shown, and pays for it with {pays:.0f} points
     where the test asks.""",
-    falls=100 * (fair["as they are"] - fair["upside down"]),
-    stands=100 * (hard["as they are"] - hard["upside down"]),
+    falls=100 * (fair["upside down"] - fair["as they are"]),
+    stands=100 * (hard["upside down"] - hard["as they are"]),
     leads=100 * (hard["the whole set"] - fair["the whole set"]),
     pays=100 * (fair["as they are"] - hard["as they are"]),
 )
