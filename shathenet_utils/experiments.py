@@ -695,7 +695,6 @@ EXPERIMENTS = {
                     pilot=True,
                 ),
             ),
-            planned=True,
         ),
         Experiment(
             name="v1_2",
