@@ -300,9 +300,9 @@ pd.DataFrame(counted).map("{:.1%}".format)
 # %% id="views-words"
 fair, hard = counted["flip, move"], counted["original's set"]
 lesson.say(
-    """Upside down, the one changes by {falls:+.0f} points, the other by {stands:+.0f}; on the whole set the
-    other leads by {leads:.0f}. It has learned what it was shown, and pays for it with {pays:.0f} points
-    where the test asks.""",
+    """Upside down, the one changes by {falls:+.0f} points, the other by {stands:+.0f}; on the whole
+    set the other leads by {leads:.0f}. It has learned what it was shown, and pays for it with
+    {pays:.0f} points where the test asks.""",
     falls=100 * (fair["upside down"] - fair["as they are"]),
     stands=100 * (hard["upside down"] - hard["as they are"]),
     leads=100 * (hard["the whole set"] - fair["the whole set"]),

@@ -293,7 +293,8 @@ slower = np.mean(seconds[best]) / np.mean(seconds["stacked"])
 lesson.say(
     """The blank in the original's table is {accuracy}: {gain} points against v1.1, for {times:.1f}
     times its multiply-adds. Of four ways to spend the same parameters {best} is best, {gap} points
-    against the stack, in {slower:.2f} times its seconds. The next page turns to the table's last row.""",
+    against the stack, in {slower:.2f} times its seconds. The next page turns to the table's last
+    row.""",
     accuracy=records.told(ours), gain=stats.points(gain), best=best, gap=stats.points(gap),
     slower=slower, times=models.macs(network) / models.macs(models.v1_1()),
 )
