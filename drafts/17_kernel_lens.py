@@ -21,7 +21,7 @@ data = lesson.data()
 # v1.0's first layer has 16 kernels, v1.2's 32. Some filters end up answering no picture at all.
 
 # %% id="guess"
-lesson.guess("17.dead", "Of v1.2's first 32 filters, how many are dead after training?", 0, 32, unit="filters")
+lesson.guess("17.dead", "How many of v1.2's first 32 filters end up dead?", 0, 32, unit="filters")
 
 # %% [markdown] id="open"
 # ## A number, followed
@@ -66,18 +66,20 @@ def path(snapshots, layer):
 
 snapshots = records.load_arrays(record["weights"]["snapshots"])
 epochs = [1, 2, 5, 10, 20, 40, 60]
-moved = {layer: path(snapshots, layer)[epochs] for layer in ("conv1", "conv2", "conv3", "dense", "logits")}
+names = ["conv1", "conv2", "conv3", "dense", "logits"]
+moved = {layer: path(snapshots, layer)[epochs] for layer in names}
 plots.lines(
     {layer: {epoch: stats.interval([far]) for epoch, far in zip(epochs, found, strict=True)}
      for layer, found in moved.items()},
-    x_label="epoch", y_label="distance from the start, of the norm then", logarithmic=True, name="v1_0_moved",
+    x_label="epoch", y_label="distance from the start, of the norm then", logarithmic=True,
+    name="v1_0_moved",
 )
 
 # %% id="moved-words"
 order = sorted(moved, key=lambda layer: moved[layer][-1])
 lesson.say(
-    """{least} moves least, by {little:.0%} of its norm; {most} most, by {far:.0%}. After one epoch {least} has
-    done {share:.0%} of its way.""",
+    """{least} moves least, by {little:.0%} of its norm; {most} most, by {far:.0%}. After one epoch
+    {least} has done {share:.0%} of its way.""",
     least=order[0], little=moved[order[0]][-1], most=order[-1], far=moved[order[-1]][-1],
     share=moved[order[0]][0] / moved[order[0]][-1],
 )
@@ -92,11 +94,12 @@ lesson.say(
 # %% id="first-figure"
 v1_2, run = experiments.trained("v1_2", "original")
 kept = records.load_arrays(run["weights"]["snapshots"])["conv1a/kernel"].astype("float32")
+trained = {"v1.0, trained": snapshots["conv1/kernel"][-1].astype("float32")}
 plots.kernels(
-    {"v1.0, trained": snapshots["conv1/kernel"][-1], "v1.2, before": kept[0], "v1.2, trained": kept[-1]},
+    {**trained, "v1.2, before": kept[0], "v1.2, trained": kept[-1]},
     columns=16, name="first_kernels",
-    alt="""First kernels: v1.0's, coloured noise over flat patches; v1.2's before training, noise; trained,
-    some with edges and patches of one colour, some still noise.""",
+    alt="""First kernels: v1.0's, coloured noise over flat patches; v1.2's before training, noise;
+    trained, some with edges and patches of one colour, some still noise.""",
 )
 
 # %% [markdown] id="smooth-why"
@@ -105,16 +108,17 @@ plots.kernels(
 
 # %% id="smooth"
 def neighbours_alike(kernels):
-    """(height, width, channels, filters) → each filter's correlation of a weight with the next to the right, below."""
+    """(height, width, channels, filters) → each filter's correlation of neighbouring weights."""
     centred = kernels - kernels.mean(axis=(0, 1), keepdims=True)
     beside = [(centred[:, :-1] * centred[:, 1:]), (centred[:-1] * centred[1:])]
-    return np.mean([each.mean(axis=(0, 1, 2)) for each in beside], axis=0) / (centred**2).mean(axis=(0, 1, 2))
+    together = np.mean([each.mean(axis=(0, 1, 2)) for each in beside], axis=0)
+    return together / (centred**2).mean(axis=(0, 1, 2))
 
 
 alike = {when: neighbours_alike(kept[at]) for when, at in (("before", 0), ("after", -1))}
 lesson.say(
-    """v1.2's first kernels: {before:+.2f} before training, {after:+.2f} after, on the mean of 32; the smoothest
-    {most:+.2f}.""",
+    """v1.2's first kernels: {before:+.2f} before training, {after:+.2f} after, on the mean of 32; the
+    smoothest {most:+.2f}.""",
     before=alike["before"].mean(), after=alike["after"].mean(), most=alike["after"].max(),
 )
 
@@ -129,10 +133,10 @@ def colour(kernels):
     return (apart**2).sum(axis=(0, 1, 2)) / (kernels**2).sum(axis=(0, 1, 2))
 
 
-shares = {"v1.0": colour(snapshots["conv1/kernel"][-1].astype("float32")), "v1.2": colour(kept[-1])}
+shares = {"v1.0": colour(trained["v1.0, trained"]), "v1.2": colour(kept[-1])}
 lesson.say(
-    """Mostly about colour are {old} of v1.0's {of_old} kernels and {new} of v1.2's {of_new}; the most colourful
-    differs by {most:.0%}, the greyest by {least:.0%}.""",
+    """Mostly about colour are {old} of v1.0's {of_old} kernels and {new} of v1.2's {of_new}; of those
+    the most colourful differs by {most:.0%}, the greyest by {least:.0%}.""",
     old=(shares["v1.0"] > 0.5).sum(), of_old=len(shares["v1.0"]), new=(shares["v1.2"] > 0.5).sum(),
     of_new=len(shares["v1.2"]), most=shares["v1.2"].max(), least=shares["v1.2"].min(),
 )
@@ -148,8 +152,9 @@ lesson.say(
 wide, _ = experiments.trained("airbench", "epochs_12")
 whiten = wide.get_layer("whiten").kernel.numpy()[..., :12]
 plots.kernels(
-    {"2×2 patterns, from the one that pictures vary in most": whiten}, columns=12, name="whitening_kernels",
-    alt="Twelve 2×2 patterns: grey, then light to dark upright, level and crosswise, then the same in colours.",
+    {"2×2 patterns, from the one that pictures vary in most": whiten}, columns=12,
+    name="whitening_kernels", alt="""Twelve 2×2 patterns: flat ones, then light to dark upright, level and
+    crosswise, then the same in colours.""",
 )
 
 # %% id="whiten-words"
@@ -202,7 +207,8 @@ lesson.compare("17.dead", round(32 * found["v1.2"]["1"]), unit="filters")
 
 # %% id="lens-two"
 lens.compare(
-    lens.recorded("v1_2", "original", data, pictures=5), lens.recorded("airbench", "epochs_12", data, pictures=5)
+    lens.recorded("v1_2", "original", data, pictures=5),
+    lens.recorded("airbench", "epochs_12", data, pictures=5),
 )
 
 # %% [markdown] id="exercises"
@@ -281,7 +287,8 @@ step, flat, level = np.tile([0, 0.5, 1], (3, 1)), np.ones((3, 3)), np.tile([[0],
 
 def edge_answers():
     kernel = upright_edge()
-    return None if kernel is None else np.array([answers(kernel, window) for window in (step, flat, level)])
+    asked = (step, flat, level)
+    return None if kernel is None else np.array([answers(kernel, window) for window in asked])
 
 
 lesson.check("17.3", edge_answers, lambda: np.array([1.0, 0.0, 0.0]), [()])
@@ -303,10 +310,11 @@ lesson.check("17.3", edge_answers, lambda: np.array([1.0, 0.0, 0.0]), [()])
 
 # %% id="keeps-words"
 lesson.say(
-    """v1.0's first kernels hold {flat} of {of} with hardly anything but noise or one flat colour; {gone:.0%} of them
-    answer nothing. v1.2's neighbours went from {before:+.2f} to {after:+.2f} alike. The 64/128/128 does not
-    leave its first layer to chance: it computes it, and {wide:.0%} of its filters above are dead.""",
-    flat=(neighbours_alike(snapshots["conv1/kernel"][-1].astype("float32")) < 0.2).sum(), of=16,
+    """Of v1.0's {of} first kernels {flat} are hardly more than noise or one flat colour, and {gone:.0%}
+    answer nothing. In v1.2's, neighbours went from {before:+.2f} to {after:+.2f} alike. The 64/128/128
+    does not leave its first layer to chance: it computes it, and at most {wide:.0%} of a layer's
+    filters are dead.""",
+    flat=(neighbours_alike(trained["v1.0, trained"]) < 0.2).sum(), of=16,
     gone=found["v1.0"]["1"], before=alike["before"].mean(), after=alike["after"].mean(),
     wide=max(found["64/128/128"].values()),
 )
