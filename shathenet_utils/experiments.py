@@ -682,7 +682,6 @@ EXPERIMENTS = {
             ),
             epochs_by_budget={"taste": 4},
             keep_weights=("original_3e-4", "flip_translate"),
-            planned=True,
         ),
         Experiment(
             name="v1_1_batch",
@@ -796,6 +795,8 @@ VERSIONS = {"v1.0": "v1_0"}
 # What stands in the ledger: label → experiment, variant (None: the one that was kept), the original's entry beside it.
 LEDGER = {
     **{version: (name, None, f"original_{name}") for version, name in VERSIONS.items()},
+    "v1.1": ("v1_1", "original_3e-4", "original_v1_1"),
+    "v1.1 with flip and translation": ("v1_1", "flip_translate", None),
     "frozen EfficientNet-Lite0, image augmentation": ("lite0", "all", "original_inception_v3"),
     "64/128/128": ("airbench", "epochs_12", None),
 }

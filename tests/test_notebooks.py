@@ -23,6 +23,7 @@ SANITIZE = Path(__file__).with_name("nbval_sanitize.cfg")
 IGNORED = {
     "00_start_here": ["environment", "live"],
     "01_first_network": ["data", "taste", "own-run"],
+    "02_bigger": ["data", "taste"],
     "04_yardstick": ["data", "cost-here", "inception"],
     "24_how_fast": ["data", "own"],
 }
