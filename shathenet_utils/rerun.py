@@ -106,8 +106,9 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
     before = path.read_text(encoding="utf-8")
     with tempfile.TemporaryDirectory(prefix="shathenet-rerun-") as output:
         drawn = Path(output, "figures")
+        clean = {"SHATHENET_OUTPUT": output, "SHATHENET_FIGURES": str(drawn), "SHATHENET_LIVE_SECONDS": None}
         try:
-            with _environment(SHATHENET_OUTPUT=output, SHATHENET_FIGURES=str(drawn), SHATHENET_LIVE_SECONDS=None):
+            with _environment(**clean, PYTHONPATH=str(ROOT)):  # this checkout's records, whichever is installed
                 execute(notebook, path.parent)
             text = nbformat.writes(committed_form(notebook)) + "\n"
         except CellExecutionError as error:

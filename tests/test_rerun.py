@@ -63,6 +63,16 @@ def test_a_rerun_sees_nothing_of_what_the_reader_guessed_or_trained(tmp_path, mo
     assert dict(os.environ) == before
 
 
+def test_a_page_prints_this_checkouts_records_whichever_package_is_installed(tmp_path, monkeypatch):
+    other = tmp_path / "other" / "shathenet_utils"
+    other.mkdir(parents=True)
+    (other / "__init__.py").touch()
+    monkeypatch.setenv("PYTHONPATH", str(other.parent))
+    path = a_page(tmp_path, "import shathenet_utils\nprint(shathenet_utils.__file__)")
+    rerun.rerun(path, tmp_path / "figures")
+    assert str(rerun.ROOT / "shathenet_utils") in outputs(path)[0][0].text
+
+
 def test_a_page_whose_cell_fails_stays_as_it_was(tmp_path):
     path = a_page(tmp_path, "print(1)", "1 / 0")
     before = path.read_bytes()
