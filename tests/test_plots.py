@@ -278,7 +278,14 @@ def test_kernels_are_grey_at_zero_and_each_on_its_own_scale():
     assert shown[0][0, 0, 0] == shown[1][0, 0, 0] == 1
     assert (shown[0][2, 2, 2], shown[1][2, 2, 2]) == (0.25, 0)
     assert (shown[0][1, 1] == 0.5).all()
-    assert [title for ax in drawing.axes if (title := ax.get_title(loc="left"))] == ["before", "after"]
+    assert [text.get_text() for ax in drawing.axes for text in ax.texts] == ["before", "after"]
+
+
+def test_a_panels_long_title_pushes_no_kernels_apart():
+    drawing = plots.kernels({"a title much longer than a kernel is wide": KERNELS}, columns=8, name="x", alt="Kernels.")
+    drawing.figure.savefig(io.BytesIO())
+    lefts = [ax.get_position().x0 for ax in drawing.axes[:8]]
+    assert np.ptp(np.diff(lefts)) < 1e-6
 
 
 def test_kernels_of_nothing_but_zeros_are_grey():
