@@ -35,6 +35,16 @@ def pytest_collectstart(collector):
         collector.skip_compare += ("stderr",)  # warnings of native code; whether a cell failed shows all the same
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """A page's kernel draws no progress bars: a rerun doesn't store them, and whether they appear depends on what is
+    installed and computed already."""
+    if Path(item.path).suffix == ".ipynb":
+        os.environ["TQDM_DISABLE"] = "1"
+    else:
+        os.environ.pop("TQDM_DISABLE", None)
+
+
 def pytest_collection_modifyitems(items):
     if not datasets.cifar10_is_here():
         for item in items:

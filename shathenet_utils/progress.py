@@ -1,5 +1,6 @@
 """The one progress bar: with time left, in a terminal and in a notebook."""
 
+import os
 import sys
 
 import tqdm
@@ -16,5 +17,6 @@ def bar(total: int | None, description: str, **arguments) -> tqdm.tqdm:
         # A line of text would be left behind, half-way, once a figure is shown below it.
         from tqdm.notebook import tqdm as widget
 
-        return widget(**settings | arguments)
+        hidden = bool(os.environ.get("TQDM_DISABLE"))  # tqdm asks this itself in a terminal, and not here
+        return widget(**settings | {"disable": hidden} | arguments)
     return tqdm.tqdm(**settings | arguments)
