@@ -604,7 +604,7 @@ def _stacked(model, snapshots: list[dict]) -> dict[str, np.ndarray]:
     for name in snapshots[0]:
         values = np.stack([snapshots[epoch][name] for epoch in (every if name in first else few)])
         if values.ndim > 2 and np.isfinite(values).all():
-            stacked[name], stacked[name + records.SCALE] = records.in_eight_bits(values)
+            stacked |= records.in_steps(name, values)
         else:
             stacked[name] = values.astype(np.float16)
     return stacked

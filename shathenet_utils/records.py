@@ -246,7 +246,7 @@ def load_arrays(kept: dict) -> dict[str, np.ndarray]:
     except DAMAGED:
         raise RecordError(f"{path} does not hold plain arrays of numbers: restore it with `git checkout`.") from None
     scales = {name.removesuffix(SCALE): found.pop(name) for name in list(found) if name.endswith(SCALE)}
-    return found | {name: from_eight_bits(found[name], scale) for name, scale in scales.items()}
+    return found | {name: _from_steps(found[name], scale) for name, scale in scales.items()}
 
 
 SCALE = " scale"
@@ -264,8 +264,15 @@ def in_eight_bits(stacked) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(numbers, -127, 127).astype(np.int8), scale
 
 
-def from_eight_bits(numbers, scale) -> np.ndarray:
-    """The weights that `in_eight_bits` rounded, float32, as it was given them."""
+def in_steps(name: str, stacked) -> dict[str, np.ndarray]:
+    """Weights of some epochs as a file keeps them: `in_eight_bits`, each epoch's numbers in steps from the one before,
+    which compress better; int8 that wraps around, so that nothing is lost. `load_arrays` undoes it."""
+    numbers, scale = in_eight_bits(stacked)
+    return {name: np.diff(numbers, axis=0, prepend=np.zeros_like(numbers[:1])), name + SCALE: scale}
+
+
+def _from_steps(steps, scale) -> np.ndarray:
+    numbers = np.cumsum(steps, axis=0, dtype=np.int8)
     return numbers * _beside(numbers, scale)
 
 

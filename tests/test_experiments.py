@@ -155,7 +155,8 @@ def test_a_large_network_keeps_its_epochs_in_less_than_four_megabytes(tmp_path, 
     monkeypatch.setenv("SHATHENET_OUTPUT", str(tmp_path))
     draw, model = np.random.default_rng(0), models.v1_2()
     shapes = {weight.path: weight.shape for weight in model.weights}
-    start, end = ({path: 0.05 * draw.normal(size=shape) for path, shape in shapes.items()} for _ in range(2))
+    draws = ({path: draw.normal(size=shape) for path, shape in shapes.items()} for _ in range(2))
+    start, end = ({path: 0.05 * np.clip(drawn, -2, 2) for path, drawn in drawns.items()} for drawns in draws)
     snapshots = [{path: start[path] + (end[path] - start[path]) * epoch / 70 for path in shapes} for epoch in range(71)]
     kept = records.save_arrays(tmp_path / "epochs.npz", experiments._stacked(model, snapshots))
     assert (tmp_path / "epochs.npz").stat().st_size < 4_000_000

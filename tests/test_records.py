@@ -263,12 +263,15 @@ def test_eight_bits_come_back_within_half_a_step(shape, size, seed):
     weights = (size * np.random.default_rng(seed).normal(size=shape)).astype(np.float32)
     numbers, scale = records.in_eight_bits(weights)
     assert (numbers.dtype, scale.dtype, scale.shape) == (np.int8, np.float16, (shape[0], shape[-1]))
+    steps = records.in_steps("kernel", weights)
+    assert all(array.nbytes == kept.nbytes for array, kept in zip(steps.values(), (numbers, scale), strict=True))
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("SHATHENET_OUTPUT", folder)
-        kept = records.save_arrays(Path(folder) / "seed0.npz", {"kernel": numbers, "kernel" + records.SCALE: scale})
+        kept = records.save_arrays(Path(folder) / "seed0.npz", steps)
         loaded = records.load_arrays(kept)
     assert list(loaded) == ["kernel"]
     step = scale.astype(np.float32).reshape(shape[0], *[1] * (len(shape) - 2), shape[-1])
+    np.testing.assert_array_equal(loaded["kernel"], numbers * step)
     assert (abs(loaded["kernel"] - weights) <= 0.6 * step).all()  # the scale's own rounding takes a tenth more
 
 
