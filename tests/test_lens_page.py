@@ -203,6 +203,33 @@ def test_kernels_are_told_by_norm_likeness_and_whether_they_ever_answer(opened, 
     assert [title.split(",")[0] for title in kernels_shown(page)[:2]] == ["kernel 0", "kernel 2"]
 
 
+def test_what_training_changed_in_kernels_is_shown_without_their_start(opened, network, pictures):
+    draw, paths = np.random.default_rng(0), {weight.path: weight.numpy() for weight in network.weights}
+    snapshots = {path: np.stack([draw.normal(size=value.shape), value, value]) for path, value in paths.items()}
+    snapshots = {path: kept.astype(np.float16).astype(np.float32) for path, kept in snapshots.items()}
+    page = opened(network, pictures, snapshots=snapshots)
+    tick, told = page.get_by_label("less their start"), page.locator("#page .lens")
+
+    def norms(kernel):
+        found = np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), axis=0)
+        return [f"kernel {number}, norm {norm:.3f}" for number, norm in enumerate(found)]
+
+    start, _, end = snapshots["conv1/kernel"]
+    assert kernels_shown(page) == norms(end) and "since the start" not in told.inner_text()
+    tick.check()
+    assert kernels_shown(page) == norms(end - start) and "What has changed since the start." in told.inner_text()
+    page.locator("#page input[type=range]").focus()
+    page.keyboard.press("Home")
+    assert kernels_shown(page) == norms(0 * start)
+    tick.uncheck()
+    assert kernels_shown(page) == norms(start)
+
+
+def test_a_page_without_epochs_does_not_offer_what_changed(opened, network, pictures):
+    page = opened(network, pictures)
+    assert kernels_shown(page) and not page.get_by_text("less their start").is_visible()
+
+
 def chances(page):
     return np.array(page.evaluate("() => Array.from(window.lens.outputs().at(-1).data)"))
 
@@ -517,7 +544,7 @@ def test_of_two_lenses_both_see_the_readers_own_picture_and_the_epoch(opened, ne
     assert page.evaluate("window.lens.map((one) => one.state.epoch)") == [0, 0]
 
 
-SIZES = {("v1_0", "adam_1e-3"): 1.5e6, ("airbench", "epochs_12"): 5e6}
+SIZES = {("v1_0", "adam_1e-3"): 1.5e6, ("airbench", "epochs_12"): 5e6, ("v1_2", "original"): 6e6}
 
 
 @pytest.mark.parametrize(("name", "variant"), SIZES)
@@ -525,7 +552,9 @@ def test_a_versions_page_stays_small(tmp_path, monkeypatch, name, variant):
     """With twenty pictures and, of v1.0, twenty epochs."""
     data = datasets.toy_shapes(20, 20, 20)
     shown = lens.recorded(name, variant, data, name="page")
-    assert shown.data["epochs"][:2] == [0, {"v1_0": 3, "airbench": 1}[name]] and len(shown.data["epochs"]) <= 20
+    assert (
+        shown.data["epochs"][:2] == [0, {"v1_0": 3, "airbench": 1, "v1_2": 4}[name]] and len(shown.data["epochs"]) <= 20
+    )
     assert shown.data["curve"] and len(shown.data["labels"]) == 20
     monkeypatch.setenv("SHATHENET_FIGURES", str(tmp_path))
     shown._repr_mimebundle_()

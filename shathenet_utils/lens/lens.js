@@ -825,6 +825,7 @@ function render(el, data, options = {}) {
     order: make("select", {}, ...["number", "norm", "likeness to the chosen one"].map((name) => make("option", {}, name))),
     own: make("input", { type: "checkbox" }),
     colours: make("input", { type: "checkbox", checked: true }),
+    change: make("input", { type: "checkbox" }),
     inner: make("input", { type: "number", min: 0, value: 0 }),
     tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
     told: make("p", {}),
@@ -835,10 +836,12 @@ function render(el, data, options = {}) {
   };
   gallery.coloursLabel = make("label", {}, gallery.colours, "three channels as colours");
   gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
+  gallery.changeLabel = make("label", {}, gallery.change, "less their start");
   parts.gallery.append(
     heading("Kernels"),
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
-      make("label", {}, gallery.own, "each on its own scale"), gallery.coloursLabel, gallery.innerLabel),
+      make("label", {}, gallery.own, "each on its own scale"), gallery.changeLabel, gallery.coloursLabel,
+      gallery.innerLabel),
     gallery.tiles, gallery.told, gallery.moved, gallery.dead,
     gallery.mostTitle, gallery.most);
   const editing = {
@@ -980,12 +983,17 @@ function render(el, data, options = {}) {
     }
   }
 
-  /** The kernels of a convolution, one symmetric scale around zero; of three input channels, as colours. */
+  /** The kernels of a convolution, or what changed in them since the start; one symmetric scale around zero; of three
+   *  input channels, as colours. */
   function drawKernels() {
     const layer = layers[state.place], weights = network.weights(state.place, state.epoch);
     parts.gallery.hidden = layer.kind !== "conv" || !weights;
     if (parts.gallery.hidden) return;
-    const [rows, columns, channels] = weights.kernel.shape, filters = filtersOf(weights.kernel);
+    const start = startOf(), changed = start && gallery.change.checked;
+    const less = (value, at) => value - start.data[at];
+    const filters = filtersOf(changed ? { ...weights.kernel, data: weights.kernel.data.map(less) } : weights.kernel);
+    const [rows, columns, channels] = weights.kernel.shape;
+    gallery.changeLabel.hidden = !start;
     const colour = channels === 3 && gallery.colours.checked;
     gallery.coloursLabel.hidden = channels !== 3;
     gallery.innerLabel.hidden = channels === 1;
@@ -1014,7 +1022,7 @@ function render(el, data, options = {}) {
     gallery.moved.textContent = moved === null ? ""
       : `From its start this layer's kernel has moved by ${moved.toFixed(2)} of its norm then.`;
     gallery.told.textContent =
-      `${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
+      `${changed ? "What has changed since the start. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
       `Norms from ${told(norms[0])} to ${told(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
       `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
   }
@@ -1257,12 +1265,16 @@ function render(el, data, options = {}) {
       at ? `training loss ${loss[at - 1].toFixed(2)}, accuracy ${(100 * accuracy[at - 1]).toFixed(1)} %` : "before training"));
   }
 
+  /** A layer's kernel as it started, or null where that was not kept. */
+  function startOf() {
+    const path = layers[state.place].weights.kernel;
+    return (path && network.epochs && network.array(path, network.epochs[0])) || null;
+  }
+
   /** How far a layer's kernel is from where it started, of its norm then. */
   function distance() {
-    const path = layers[state.place].weights.kernel;
-    if (!path || !network.epochs) return null;
-    const now = network.array(path, state.epoch), start = network.array(path, network.epochs[0]);
-    if (!now || !start) return null;
+    const start = startOf(), now = start && network.array(layers[state.place].weights.kernel, state.epoch);
+    if (!now) return null;
     return normOf(now.data.map((value, at) => value - start.data[at])) / normOf(start.data);
   }
 
@@ -1335,6 +1347,7 @@ function render(el, data, options = {}) {
   gallery.order.addEventListener("change", drawKernels);
   gallery.own.addEventListener("change", drawKernels);
   gallery.colours.addEventListener("change", drawKernels);
+  gallery.change.addEventListener("change", drawKernels);
   gallery.inner.addEventListener("input", () => {
     gallery.colours.checked = false;
     set({ inner: Math.trunc(Number(gallery.inner.value)) || 0 });
