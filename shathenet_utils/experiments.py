@@ -55,11 +55,14 @@ class Variant:
         return self.model if isinstance(self.model, str) else f"own:{self.model.__name__}"
 
     def config(self) -> dict:
-        """The full configuration, as a record holds it."""
+        """The full configuration, as a record holds it: JSON has lists where Python may have tuples."""
+        lists = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in self.model_arguments.items()
+        }
         special = {"images_a_class": self.images_a_class, "frozen": self.frozen}
         return {
             "data": {"dataset": self.dataset, "validation": self.validation, **{k: v for k, v in special.items() if v}},
-            "model": {"name": self.model_name, "arguments": self.model_arguments},
+            "model": {"name": self.model_name, "arguments": lists},
             "recipe": self.recipe.config(),
         }
 
