@@ -824,6 +824,15 @@ def ledger() -> dict[str, dict]:
     return rows
 
 
+def ledger_label(name: str, variant: str) -> str:
+    """What the ledger calls a variant of an experiment; both their names where it has none. Raises RecordError where
+    the records are missing that tell which variant was kept."""
+    for label, (experiment, kept, _) in LEDGER.items():
+        if experiment == name and variant == (kept or get(name).load().best()):
+            return label
+    return f"{name} {variant}"
+
+
 def ledger_figure(name: str = "ledger"):
     """The ledger drawn among published networks, a `plots.Drawing`."""
     from shathenet_utils import plots

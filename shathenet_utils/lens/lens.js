@@ -989,11 +989,12 @@ function render(el, data, options = {}) {
     const layer = layers[state.place], weights = network.weights(state.place, state.epoch);
     parts.gallery.hidden = layer.kind !== "conv" || !weights;
     if (parts.gallery.hidden) return;
-    const start = startOf(), changed = start && gallery.change.checked;
-    const less = (value, at) => value - start.data[at];
-    const filters = filtersOf(changed ? { ...weights.kernel, data: weights.kernel.data.map(less) } : weights.kernel);
+    const start = network.epochs && network.array(layer.weights.kernel, network.epochs[0]);
+    const change = start && weights.kernel.data.map((value, at) => value - start.data[at]);
+    const less = change && gallery.change.checked;
+    const filters = filtersOf(less ? { ...weights.kernel, data: change } : weights.kernel);
     const [rows, columns, channels] = weights.kernel.shape;
-    gallery.changeLabel.hidden = !start;
+    gallery.changeLabel.hidden = !change;
     const colour = channels === 3 && gallery.colours.checked;
     gallery.coloursLabel.hidden = channels !== 3;
     gallery.innerLabel.hidden = channels === 1;
@@ -1018,11 +1019,10 @@ function render(el, data, options = {}) {
       return button;
     }));
     const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
-    const moved = distance();
-    gallery.moved.textContent = moved === null ? ""
-      : `From its start this layer's kernel has moved by ${moved.toFixed(2)} of its norm then.`;
+    gallery.moved.textContent = change
+      ? `From its start this layer's kernel has moved by ${(normOf(change) / normOf(start.data)).toFixed(2)} of its norm then.` : "";
     gallery.told.textContent =
-      `${changed ? "What has changed since the start. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
+      `${less ? "What has changed since the start. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
       `Norms from ${told(norms[0])} to ${told(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
       `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
   }
@@ -1263,19 +1263,6 @@ function render(el, data, options = {}) {
       makeSvg("line", { x1: here, x2: here, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2, ...thin }));
     parts.curve.replaceChildren(svg, make("p", {},
       at ? `training loss ${loss[at - 1].toFixed(2)}, accuracy ${(100 * accuracy[at - 1]).toFixed(1)} %` : "before training"));
-  }
-
-  /** A layer's kernel as it started, or null where that was not kept. */
-  function startOf() {
-    const path = layers[state.place].weights.kernel;
-    return (path && network.epochs && network.array(path, network.epochs[0])) || null;
-  }
-
-  /** How far a layer's kernel is from where it started, of its norm then. */
-  function distance() {
-    const start = startOf(), now = start && network.array(layers[state.place].weights.kernel, state.epoch);
-    if (!now) return null;
-    return normOf(now.data.map((value, at) => value - start.data[at])) / normOf(start.data);
   }
 
   const judge = job(), listen = job();

@@ -80,10 +80,7 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     if "snapshots" in record["weights"]:
         snapshots = records.load_arrays(record["weights"]["snapshots"])
         arguments = {"snapshots": snapshots, "history": record["history"]} | arguments
-    labels = (
-        label for label, found in experiments.LEDGER.items() if found[:2] in ((experiment, variant), (experiment, None))
-    )
-    title = f"{next(labels, f'{experiment} {variant}')}, seed {seed}"
+    title = f"{experiments.ledger_label(experiment, variant)}, seed {seed}"
     return open(model, dataset, **{"title": title} | arguments)
 
 
