@@ -555,7 +555,7 @@ def test_a_versions_page_stays_small(tmp_path, monkeypatch, name, variant, secon
     data = datasets.toy_shapes(20, 20, 20)
     shown = lens.recorded(name, variant, data, name="page")
     assert shown.data["epochs"][:2] == [0, second] and len(shown.data["epochs"]) <= 20
-    assert shown.data["curve"] and len(shown.data["labels"]) == 20
+    assert shown.data["curve"] and shown.data["pictures"]["shape"][0] == 20
     monkeypatch.setenv("SHATHENET_FIGURES", str(tmp_path))
     shown._repr_mimebundle_()
     assert 10_000 < (tmp_path / "page.html").stat().st_size < limit
@@ -564,6 +564,14 @@ def test_a_versions_page_stays_small(tmp_path, monkeypatch, name, variant, secon
 def test_the_page_in_figures_has_the_lens_of_today():
     """It holds a copy of the script; `make rerun` makes it anew."""
     assert widget.SCRIPT.read_text() in (ROOT / "figures" / "lens_v1_0.html").read_text()
+
+
+def test_on_other_pictures_a_recorded_network_keeps_its_classes_and_claims_no_labels():
+    shapes = datasets.toy_shapes(20, 20, 20)
+    data = lens.recorded("v1_0", "adam_1e-3", shapes).data
+    assert (data["classes"], data["labels"]) == (list(datasets.CIFAR10_CLASSES), None)
+    own = lens.open(models.v1_0(), shapes).data
+    assert own["classes"] == list(shapes.class_names) and own["labels"] == shapes.test_labels.tolist()
 
 
 def test_only_the_variant_that_was_kept_bears_its_versions_name():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import experiments, plots, records
+from shathenet_utils import datasets, experiments, plots, records
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
@@ -67,12 +67,14 @@ def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> 
     name: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and pictures don't fit.
     """
     shown = slice(0, pictures)
-    data = payload(model, dataset.test_images[shown], dataset.test_labels[shown], dataset.class_names, **arguments)
+    named = {"labels": dataset.test_labels[shown], "classes": dataset.class_names} | arguments
+    data = payload(model, dataset.test_images[shown], **named)
     return Lens(data, {data["title"]: _first_kernels(model)}, name)
 
 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
-    """The lens on a network as a recorded run left it, with the epochs that the run kept.
+    """The lens on a network as a recorded run left it, with the epochs that the run kept. Its classes are CIFAR-10's,
+    also where other pictures stand in for those; they then belong to none.
 
     arguments: as for `open`. Raises as `experiments.trained` and `open`.
     """
@@ -80,6 +82,8 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     if "snapshots" in record["weights"]:
         snapshots = records.load_arrays(record["weights"]["snapshots"])
         arguments = {"snapshots": snapshots, "history": record["history"]} | arguments
+    if dataset.name != record["dataset"]:
+        arguments = {"labels": None, "classes": datasets.CIFAR10_CLASSES} | arguments
     title = f"{experiments.ledger_label(experiment, variant)}, seed {seed}"
     return open(model, dataset, **{"title": title} | arguments)
 
