@@ -200,11 +200,14 @@ def test_in_a_notebook_too_the_lens_slides_edits_takes_a_picture_and_gives_numbe
 
 def test_in_a_notebook_too_one_lens_follows_the_other(page, lab):
     both = lens_of(page, lab, 2)
-    both.locator(PIXELS).first.focus()
+    pixels = both.locator(PIXELS).first
+    box = pixels.bounding_box()
+    page.mouse.move(box["x"] + 0.5 / 32 * box["width"], box["y"] + 4.5 / 32 * box["height"])
+    pixels.focus()
     for key in ("ArrowDown", "ArrowRight", "ArrowRight"):
         page.keyboard.press(key)
     said = [text.splitlines()[0] for text in both.locator(".sum").all_inner_texts()]
-    assert len(said) == 2 and all(text.startswith("conv1, channel 0 at row 1, column 2") for text in said)
+    assert len(said) == 2 and all(text.startswith("conv1, channel 0 at row 5, column 2") for text in said)
 
 
 def test_an_untrusted_notebook_shows_the_lens_as_a_figure(page, lab):

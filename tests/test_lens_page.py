@@ -56,7 +56,7 @@ def told(page):
 
 
 def number_shown(page):
-    return float(page.locator("#page .sum strong").inner_text().replace("−", "-"))
+    return float(page.locator("#page .sum strong").first.inner_text().replace("−", "-"))
 
 
 def test_hovering_a_pixel_shows_the_number_that_keras_computes(opened, network, pictures):
@@ -70,6 +70,49 @@ def test_hovering_a_pixel_shows_the_number_that_keras_computes(opened, network, 
     assert number_shown(page) == pytest.approx(outputs[row, column, channel], abs=5e-4)
     assert "all 3 input channels" in told(page)
     assert "+ bias" in told(page)
+
+
+def strongest(model, layer, pictures, channel):
+    """The largest number of a channel, picture by picture, and the rows and columns that have it."""
+    maps = np.asarray(keras.Model(model.input, model.get_layer(layer).output)(pictures))[..., channel]
+    most = maps.max(axis=(1, 2))
+    return most, [
+        list(zip(*np.nonzero(one >= value - 1e-5), strict=True)) for one, value in zip(maps, most, strict=True)
+    ]
+
+
+def spot(page):
+    return tuple(page.evaluate("[window.lens.state.row, window.lens.state.column]"))
+
+
+def test_the_lens_opens_at_the_strongest_pixel_and_a_picture_in_answer_leads_to_its_own(opened, network, pictures):
+    page = opened(network, pictures)
+    most, where = strongest(network, "conv1", pictures, channel=0)
+    assert number_shown(page) == pytest.approx(most[0], abs=5e-4) and most[0] > 0
+    assert spot(page) in where[0]
+    answers = page.get_by_role("group", name="Pictures that the filter answers most").get_by_role("button")
+    answers.nth(2).wait_for()
+    for answer in answers.all():
+        number = int(answer.get_attribute("aria-label").split()[1].rstrip(","))
+        answer.click()
+        assert page.evaluate("window.lens.state.picture") == number
+        assert number_shown(page) == pytest.approx(most[number], abs=5e-4)
+        assert spot(page) in where[number]
+
+
+def test_another_layer_is_looked_at_in_the_same_spot(opened, network, pictures):
+    page = opened(network, pictures)
+    layer = page.get_by_label("Layer")
+    sides = {name: network.get_layer(name).output.shape[1] for name in ("conv1", "conv2")}
+    page.evaluate("window.lens.set({ row: 21, column: 6 })")
+    layer.select_option(index=[one.name for one in network.layers].index("conv2"))
+    scale = sides["conv2"] / sides["conv1"]
+    assert spot(page) == (int(21.5 * scale), int(6.5 * scale))
+    layer.select_option(index=len(network.layers) - 1)
+    layer.select_option(index=[one.name for one in network.layers].index("conv1"))
+    assert number_shown(page) == pytest.approx(strongest(network, "conv1", pictures, channel=0)[0][0], abs=5e-4), (
+        "after numbers without a place"
+    )
 
 
 def test_the_arithmetic_of_every_kind_of_layer_ends_in_the_number(opened, pictures):
@@ -129,10 +172,11 @@ def test_pixels_and_epochs_are_reached_by_keyboard(opened, network, pictures):
     paths = {weight.path: weight.numpy() for weight in network.weights}
     snapshots = {path: np.stack([value * share for share in (0.0, 0.5, 1.0)]) for path, value in paths.items()}
     page = opened(network, pictures, snapshots=snapshots, history={"loss": [2.0, 1.5], "accuracy": [0.25, 0.5]})
+    page.evaluate("window.lens.set({ row: 3, column: 7 })")
     page.locator("#page canvas[role=application]:not(.pen)").focus()
     for key in ("ArrowDown", "ArrowDown", "ArrowRight", "ArrowUp"):
         page.keyboard.press(key)
-    assert "at row 1, column 1" in told(page)
+    assert "at row 4, column 8" in told(page)
     slider = page.locator("#page input[type=range]")
     assert slider.get_attribute("aria-valuetext") == "epoch 2"
     slider.focus()
@@ -517,6 +561,10 @@ def test_of_two_lenses_one_follows_the_other(opened, network, pictures):
     other = keras.Model(pixels, layers.Conv2D(16, 3, 4, padding="same", name="conv1")(pixels), name="other")
     first, second = (lens.Lens(payload.payload(model, pictures), {}) for model in (network, other))
     page = opened(shown=lens.compare(first, second))
+    most, _ = strongest(network, "conv1", pictures, channel=0)
+    assert number_shown(page) == pytest.approx(most[0], abs=5e-4)
+    rows = page.evaluate("window.lens.map((one) => one.state.row / one.outputs()[one.state.place].shape[0])")
+    assert rows[1] == pytest.approx(rows[0], abs=1 / 8)
     maps = page.locator("#page canvas[role=application]:not(.pen)")
     box = maps.first.bounding_box()
     page.mouse.move(box["x"] + box["width"] * 20.5 / 32, box["y"] + box["height"] * 9.5 / 32)

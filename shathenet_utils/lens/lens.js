@@ -781,6 +781,22 @@ function following(layers, place) {
   return [next, ...following(layers, next)];
 }
 
+/** The largest number of every channel of a map, and where it is: { most, row, column }, the first of equal ones; of a
+ *  channel that is NaN, NaN. */
+function strongest({ data, shape: [, width, channels] }) {
+  const found = Array.from({ length: channels }, () => ({ most: NaN, row: 0, column: 0 }));
+  data.forEach((value, at) => {
+    const place = Math.floor(at / channels);
+    if (!(value <= found[at % channels].most)) {
+      found[at % channels] = { most: value, row: Math.floor(place / width), column: place % width };
+    }
+  });
+  return found;
+}
+
+/** The row or column of a map as large as `to` that lies where `at` does in one as large as `from`. */
+const sameSpot = (at, from, to) => Math.floor(((at + 0.5) / from) * to);
+
 // The lens ------------------------------------------------------------------------------------------------------------
 
 /** Draw the lens into an element; returns what a page may ask of it. Not exported: anywidget would take it for its own
@@ -802,6 +818,7 @@ function render(el, data, options = {}) {
   const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, picture: 0, epoch: epochs.at(-1) };
   let outputs = [], trained = null, stale = true;  // trained: the last layer's output without edits, where there are some
   let giveUp = null;  // the pass under way
+  let placed = false;  // whether a pixel is chosen
 
   const parts = {
     body: make("div", { className: "body" }),
@@ -1067,6 +1084,9 @@ function render(el, data, options = {}) {
     giveUp = inSlices(passes(whole), done, (share) => { parts.work.value = share; });
   }
 
+  /** The layer that tells a filter's answer: the one shown, or the last of the batch norm and activation behind it. */
+  const answering = () => following(layers, state.place).at(-1) ?? state.place;
+
   /** Change the weights of the layer shown; outputs before it still hold. */
   function edit(change) {
     if (!giveUp && !network.edits.size) trained = outputs.at(-1);
@@ -1141,19 +1161,19 @@ function render(el, data, options = {}) {
     gallery.most.replaceChildren();
     gallery.mostTitle.hidden = !ready;
     if (!ready) return;
-    const order = answers.map((most, number) => ({ number, value: most[state.channel] })).sort((a, b) => b.value - a.value);
-    for (const { number, value } of order.slice(0, 5)) {
+    const order = answers.map((found, picture) => ({ picture, ...found[state.channel] })).sort((a, b) => b.most - a.most);
+    for (const { picture, most, row, column } of order.slice(0, 5)) {
       const canvas = make("canvas", { ariaHidden: "true" });
-      paintPicture(canvas, pictureOf(number));
-      const button = make("button", { type: "button", ariaLabel: `picture ${number}, largest answer ${told(value)}` }, canvas, told(value));
-      button.addEventListener("click", () => set({ picture: number }));
+      paintPicture(canvas, pictureOf(picture));
+      const button = make("button", { type: "button", ariaLabel: `picture ${picture}, largest answer ${told(most)}` }, canvas, told(most));
+      button.addEventListener("click", () => set({ picture, row, column }));
       gallery.most.append(button);
     }
   }
 
   /** Ask every filter for its largest answer to each picture; which never answer, and what the chosen one answers most. */
   function countDead() {
-    const epoch = state.epoch, end = following(layers, state.place).at(-1) ?? state.place;
+    const epoch = state.epoch, end = answering();
     const asked = [state.place, epoch, network.changes].join(" ");
     if (asked === heard) return drawAnswers();
     heard = asked;
@@ -1165,13 +1185,10 @@ function render(el, data, options = {}) {
     const filters = layers[end].shape.at(-1);
     listen((function* () {
       for (let number = 0; number < count; number++) {
-        const out = (yield* network.steps(pictureOf(number), epoch, { end }))[end];
-        const most = new Float32Array(filters).fill(-Infinity);
-        out.data.forEach((value, at) => { most[at % filters] = Math.max(most[at % filters], value); });
-        answers.push(most);
+        answers.push(strongest((yield* network.steps(pictureOf(number), epoch, { end }))[end]));
       }
     })(), () => {
-      const dead = [...answers[0].keys()].filter((filter) => answers.every((most) => most[filter] <= 0));
+      const dead = [...answers[0].keys()].filter((filter) => answers.every((found) => found[filter].most <= 0));
       if (!linear) {  // one that isn't has an answer to every picture
         gallery.dead.textContent = `${dead.length} of ${filters} filters never answer on these ${count} pictures` +
           `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
@@ -1180,7 +1197,18 @@ function render(el, data, options = {}) {
     });
   }
 
+  /** Look at the chosen filter's strongest pixel, unless one is chosen. */
+  function lookAtStrongest() {
+    const out = outputs[answering()];
+    if (placed || !out || !isMap()) return;
+    placed = true;
+    const { row, column } = strongest(out)[state.channel];
+    Object.assign(state, { row, column });
+    options.onChange?.(state);
+  }
+
   function drawPoint() {
+    lookAtStrongest();
     const layer = layers[state.place], out = outputs[state.place];
     parts.grids.replaceChildren();
     parts.most.replaceChildren();
@@ -1274,6 +1302,12 @@ function render(el, data, options = {}) {
     const layer = layers[state.place];
     state.picture = clamp(state.picture, 0, count);
     state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
+    placed = isMap() && (placed || "row" in changes || "column" in changes);
+    const from = layers[before.place].shape;
+    if (isMap() && from.length === 3) {
+      if (!("row" in changes)) state.row = sameSpot(state.row, from[0], layer.shape[0]);
+      if (!("column" in changes)) state.column = sameSpot(state.column, from[1], layer.shape[1]);
+    }
     state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
     state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
     const other = state.picture !== before.picture || state.epoch !== before.epoch || stale;
@@ -1393,7 +1427,7 @@ function compare(el, both) {
         const from = one.network.layers[place], layers = other.network.layers;
         const same = layers.findIndex((layer) => layer.name === from.name), to = layers[same < 0 ? other.state.place : same];
         const scaled = (value, side) => to.shape.length === 3 && from.shape.length === 3
-          ? Math.floor(((value + 0.5) / from.shape[side]) * to.shape[side]) : 0;
+          ? sameSpot(value, from.shape[side], to.shape[side]) : 0;
         const changes = { row: scaled(row, 0), column: scaled(column, 1) };
         changes.picture = picture === one.count ? other.count : Math.min(picture, other.count - 1);
         if (String(one.network.epochs) === String(other.network.epochs)) changes.epoch = epoch;
@@ -1401,6 +1435,7 @@ function compare(el, both) {
       },
     }));
   });
+  shown[0].set({});  // the other opens where the first does
   el.style.cssText = "display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 520px), 1fr));";
   return shown;
 }
