@@ -221,6 +221,24 @@ def test_the_outline_is_what_the_number_depends_on(opened, row, column):
     assert receptive(page) == (rows[0], rows[-1], columns[0], columns[-1])
 
 
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_outlines_lie_where_their_pixels_are_drawn(opened, network, pictures, width):
+    page = opened(network, pictures, [3, 1, 2], CLASSES, width=width)
+    page.evaluate("window.lens.set({ row: 31, column: 20 })")
+    top, bottom, left, right = receptive(page)
+    for place, (rows, columns) in enumerate([((top, bottom), (left, right)), ((31, 31), (20, 20))]):
+        stage = page.locator("#page .stage").nth(place)
+        picture, drawn = (stage.locator(what).bounding_box() for what in ("canvas", "rect"))
+        line = picture["width"] / 32
+        expected = [
+            picture["x"] + columns[0] * line,
+            picture["y"] + rows[0] * line,
+            (columns[1] - columns[0] + 1) * line,
+            (rows[1] - rows[0] + 1) * line,
+        ]
+        assert [drawn[name] for name in ("x", "y", "width", "height")] == pytest.approx(expected, abs=2)
+
+
 def kernels_shown(page):
     return page.locator("#page [aria-label=Kernel] button").evaluate_all("all => all.map((one) => one.title)")
 
