@@ -135,6 +135,59 @@ def test_the_arithmetic_of_every_kind_of_layer_ends_in_the_number(opened, pictur
             assert lines[-1].endswith(shown), (found[place], lines)
 
 
+def test_layers_that_move_numbers_or_mix_neighbours_tell_where_each_is_from(opened):
+    pixels = keras.Input((5, 4, 2), name="pictures")
+    x = layers.Rescaling(1 / 255, name="scale")(pixels)
+    wide = layers.UpSampling2D((2, 3), interpolation="bilinear", name="wide")(x)
+    near = layers.UpSampling2D(2, name="near")(layers.Cropping2D(((1, 0), (0, 1)), name="cut")(x))
+    framed = layers.ZeroPadding2D(((1, 1), (2, 4)), name="framed")(near)
+    both = layers.Concatenate(name="both")([wide, framed])
+    mean = layers.GlobalAveragePooling2D(keepdims=True, name="mean")(both)
+    flat = layers.Flatten(name="flat")(layers.Multiply(name="weighed")([both, mean]))
+    model = keras.Model(pixels, layers.Dense(3, name="end")(flat))
+    pictures = np.random.default_rng(1).integers(0, 256, (1, 5, 4, 2), np.uint8)
+    page = opened(model, pictures)
+    maps = {
+        name: np.asarray(keras.Model(pixels, model.get_layer(name).output)(pictures))[0]
+        for name in ("scale", "wide", "near", "framed", "both", "mean", "weighed", "flat")
+    }
+
+    def lines(name, **where):
+        place = page.evaluate(f"window.lens.network.layers.findIndex((layer) => layer.name === '{name}')")
+        page.evaluate("changes => window.lens.set(changes)", {"place": place, **where})
+        return [line for line in told(page).splitlines()[1:] if line]
+
+    at = {"row": 7, "column": 5, "channel": 1}
+    scaled, (up, low, v), (left, right, u) = maps["scale"], (3, 4, 0.25), (1, 2, 1 / 3)
+    above, below = ((1 - u) * scaled[row, left, 1] + u * scaled[row, right, 1] for row in (up, low))
+    found = lines("wide", **at)
+    assert found[0].startswith(
+        f"row {up}, columns {left} and {right} of scale: {1 - u:.3f} · {scaled[up, left, 1]:.3f}"
+    )
+    assert found[1].endswith(f"+ {u:.3f} · {scaled[low, right, 1]:.3f} = {below:.3f}")
+    assert found[2] == f"{1 - v:.3f} · {above:.3f} + {v:.3f} · {below:.3f} = {maps['wide'][7, 5, 1]:.3f}"
+    assert lines("cut", row=2, column=1, channel=0) == [f"row 3, column 1 of scale: {scaled[3, 1, 0]:.3f}"]
+    assert lines("near", row=5, column=2, channel=1) == [f"row 2, column 1 of cut: {maps['near'][5, 2, 1]:.3f}"]
+    assert lines("framed", row=6, column=3, channel=1) == [f"row 5, column 1 of near: {maps['near'][5, 1, 1]:.3f}"]
+    assert lines("framed", row=0, column=3, channel=1) == ["padding: 0.000"]
+    assert lines("framed", row=9, column=8, channel=1) == ["padding: 0.000"]
+    assert lines("both", row=6, column=3, channel=3) == [f"channel 1 of framed: {maps['framed'][6, 3, 1]:.3f}"]
+    assert lines("both", row=6, column=3, channel=0) == [f"channel 0 of wide: {maps['wide'][6, 3, 0]:.3f}"]
+    assert lines("weighed", row=6, column=3, channel=3) == [
+        f"multiply of {maps['both'][6, 3, 3]:.3f} and {maps['mean'][0, 0, 3]:.3f} = {maps['weighed'][6, 3, 3]:.3f}"
+    ]
+    inner = (6 * 12 + 3) * 4 + 3
+    assert lines("flat", channel=inner) == [f"channel 3 at row 6, column 3 of weighed: {maps['flat'][inner]:.3f}"]
+
+
+def test_what_is_no_map_is_saved_as_numbers_alone(opened, network, pictures):
+    page = opened(network, pictures)
+    png, csv = (page.get_by_role("button", name=name) for name in ("PNG", "CSV"))
+    assert png.is_visible() and page.get_by_text("Save this map").is_visible()
+    page.get_by_label("Layer").select_option(index=len(network.layers) - 1)
+    assert not png.is_visible() and csv.is_visible() and page.get_by_text("Save these numbers").is_visible()
+
+
 def test_a_convolution_is_followed_through_its_batch_norm_and_activation(opened, pictures):
     pixels = keras.Input((32, 32, 3), name="pictures")
     x = layers.BatchNormalization(name="bn")(layers.Conv2D(3, 3, 16, name="c")(layers.Rescaling(1 / 255)(pixels)))

@@ -642,6 +642,46 @@ td input { width: 42px; padding: 0; font-size: 12px; color: inherit; background:
 const indexOf = ({ shape }, { row, column, channel }) =>
   shape.length === 3 ? (row * shape[1] + column) * shape[2] + channel : channel;
 
+/** A map's number where the state points; a side of one is repeated. */
+function numberAt(x, { row, column, channel }) {
+  const [down, right, inner] = [row, column, channel].map((at, side) => (x.shape.at(side - 3) === 1 ? 0 : at));
+  return x.data[indexOf(x, { row: down, column: right, channel: inner })];
+}
+
+/** Where a layer that moves numbers, or mixes neighbours, has the state's from, in lines of text; null of other layers. */
+function origin(layer, inputs, names, { row, column, channel }) {
+  const [x] = inputs, number = (place) => told(numberAt(x, place));
+  const at = (place) => `row ${place.row}, column ${place.column} of ${names[0]}: ${number(place)}`;
+  if (layer.kind === "concatenate") {
+    let which = 0, inner = channel;
+    for (; inner >= inputs[which].shape.at(-1); which++) inner -= inputs[which].shape.at(-1);
+    return [`channel ${inner} of ${names[which]}: ${told(numberAt(inputs[which], { row, column, channel: inner }))}`];
+  }
+  if (layer.kind === "flatten" && x.shape.length === 3) {
+    const [, width, channels] = x.shape, place = Math.floor(channel / channels), inner = channel % channels;
+    const from = { row: Math.floor(place / width), column: place % width, channel: inner };
+    return [`channel ${inner} at ${at(from)}`];
+  }
+  if (layer.kind === "pad" || layer.kind === "crop") {
+    const [[above], [before]] = layer.padding ?? layer.cropping.map(([side]) => [-side]);
+    const from = { row: row - above, column: column - before, channel }, [height, width] = x.shape;
+    const inside = from.row >= 0 && from.row < height && from.column >= 0 && from.column < width;
+    return [inside ? at(from) : `padding: ${told(0)}`];
+  }
+  if (layer.kind !== "resize") return null;
+  const [up, low, v] = sources(x.shape[0], layer.shape[0], layer.how)[row];
+  const [near, far, u] = sources(x.shape[1], layer.shape[1], layer.how)[column];
+  if (layer.how === "nearest") return [at({ row: up, column: near, channel })];
+  const mixed = (first, second, share) => `${told(1 - share)} · ${told(first)} + ${told(share)} · ${told(second)}`;
+  const across = [up, low].map((y) => {
+    const [first, second] = [near, far].map((z) => numberAt(x, { row: y, column: z, channel }));
+    const sum = first + (second - first) * u;
+    return { sum, line: `row ${y}, columns ${near} and ${far} of ${names[0]}: ${mixed(first, second, u)} = ${told(sum)}` };
+  });
+  const [above, below] = across.map(({ sum }) => sum);
+  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${told(above + (below - above) * v)}`];
+}
+
 /** What a number of a layer is made of, in lines of text, and a table for a convolution. */
 function explain(network, state, outputs) {
   const { place, row, column, channel } = state, layer = network.layers[place], out = outputs[place];
@@ -688,12 +728,13 @@ function explain(network, state, outputs) {
     const factor = layer.factor[channel % layer.factor.length], offset = layer.offset[channel % layer.offset.length];
     lines.push(`${told(x.data[at])} · ${told(factor)} + ${told(offset)} = ${told(value)}`);
   } else if (layer.kind === "join") {
-    const each = inputs.map((input) => (input.data.length === out.data.length ? told(input.data[at]) : "…"));
+    const each = inputs.map((input) => told(numberAt(input, state)));
     lines.push(`${layer.how} of ${each.join(" and ")} = ${told(value)}`);
   } else if (layer.kind === "activation") {
     before = x.data[at];
   } else {
-    lines.push(`${layer.kind}: ${told(value)}`);
+    const names = layer.inputs.map((from) => network.layers[from].name);
+    lines.push(...(origin(layer, inputs, names, state) ?? [`${layer.kind}: ${told(value)}`]));
   }
   if (before !== null && (layer.activation ?? "linear") !== "linear") {
     const name = layer.activation === "general_relu" ? "relu" : layer.activation;
@@ -970,7 +1011,8 @@ function render(el, data, options = {}) {
     const layer = layers[state.place], out = outputs[state.place];
     parts.note.textContent = "";
     parts.channels.replaceChildren();
-    parts.mapStage.hidden = !out || !isMap();
+    parts.mapStage.hidden = saving.png.hidden = !out || !isMap();
+    saving.told.textContent = isMap() ? "Save this map" : "Save these numbers";
     if (!out) {
       const unknown = layers.find((one, place) => one.kind === "unknown" && place <= state.place);
       parts.note.textContent = unknown
@@ -1339,7 +1381,7 @@ function render(el, data, options = {}) {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  const saving = { png: make("button", { type: "button" }, "PNG"), csv: make("button", { type: "button" }, "CSV") };
+  const saving = { told: make("span", {}), png: make("button", { type: "button" }, "PNG"), csv: make("button", { type: "button" }, "CSV") };
   const fileName = () => `${data.title}_${layers[state.place].name}_${state.channel}`.replace(/[^\w.-]+/g, "_");
   saving.png.addEventListener("click", () => mapCanvas.toBlob((blob) => save(`${fileName()}.png`, blob)));
   saving.csv.addEventListener("click", () => {
@@ -1380,7 +1422,7 @@ function render(el, data, options = {}) {
     make("div", { className: "row" },
       make("div", {}, heading("Picture"), parts.inputStage, parts.classes),
       make("div", {}, heading("Output of the layer"), parts.mapStage,
-        make("p", { className: "row controls" }, "Save this map", saving.png, saving.csv)),
+        make("p", { className: "row controls" }, saving.told, saving.png, saving.csv)),
       make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.most,
         parts.grids)),
     heading("Channels"), parts.channels, parts.gallery);
