@@ -204,13 +204,13 @@ def guess(key: str, question: str, low: float, high: float, unit: str = "%") -> 
 
 
 def compare(key: str, truth: float, unit: str = "%") -> Shown:
-    """The reader's guess beside the measured number."""
-    kept = _number(key)
+    """The reader's guess beside the measured number, to a tenth; beside a count, an int, as it is."""
+    kept, form = _number(key), "g" if isinstance(truth, int) else ".1f"
     if kept is None:
-        return say("Measured: {truth:.1f} {unit}. You kept no guess.", truth=truth, unit=unit)
+        return say("Measured: {truth} {unit}. You kept no guess.", truth=f"{truth:{form}}", unit=unit)
     return say(
-        "Measured: {truth:.1f} {unit}. You guessed {kept:g} {unit}, {gap:.1f} away.",
-        truth=truth, unit=unit, kept=kept, gap=abs(kept - truth),
+        "Measured: {truth} {unit}. You guessed {kept:g} {unit}, {gap} away.",
+        truth=f"{truth:{form}}", unit=unit, kept=kept, gap=f"{abs(kept - truth):{form}}",
     )  # fmt: skip
 
 

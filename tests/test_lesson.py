@@ -112,6 +112,7 @@ def test_a_guess_is_kept_and_compared(folder):
     assert "How many per cent?" in words(shown)
     assert press_keep(shown, 50) == "Kept: 50 %"
     assert words(lesson.compare("01.v1_0", 60.8)) == "Measured: 60.8 %. You guessed 50 %, 10.8 away."
+    assert words(lesson.compare("01.v1_0", 3, "filters")) == "Measured: 3 filters. You guessed 50 filters, 47 away."
     assert press_keep(lesson.guess("00.nearest", "And here?", 0, 100), 30) == "Kept: 30 %"
     assert json.loads((folder / "data" / "guesses.json").read_text()) == {"01.v1_0": 50, "00.nearest": 30}
     _, row = lesson.guess("01.v1_0", "Again?", 10, 100).widget.children
