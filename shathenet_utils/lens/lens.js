@@ -627,7 +627,7 @@ button { cursor: pointer; } :focus-visible { outline: 3px solid var(--mark); out
 canvas { image-rendering: pixelated; display: block; background: #fff; }
 .tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
 .tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; } canvas.pen { width: 192px; border: 1px solid var(--line); }
-.stage { position: relative; width: fit-content; } .stage canvas { width: 256px; } .stage svg { position: absolute; inset: 0; width: 100%;
+.stage { position: relative; width: fit-content; } .stage canvas { width: 256px; outline: 1px solid var(--line); } .stage svg { position: absolute; inset: 0; width: 100%;
   height: 100%; pointer-events: none; filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
 .stage rect { fill: none; stroke: #a3004f; stroke-width: 2px; vector-effect: non-scaling-stroke; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
