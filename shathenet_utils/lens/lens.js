@@ -240,6 +240,9 @@ function sources(input, output, how) {
   });
 }
 
+/** A number between two. */
+const between = (first, second, share) => first + (second - first) * share;
+
 function resize(layer, [x]) {
   const [height, width, channels] = x.shape, [rows, columns] = layer.shape;
   const down = sources(height, rows, layer.how), right = sources(width, columns, layer.how);
@@ -249,18 +252,19 @@ function resize(layer, [x]) {
     for (const [near, far, u] of right) {
       for (let c = 0; c < channels; c++, at++) {
         const pick = (y, z) => x.data[(y * width + z) * channels + c];
-        const above = pick(up, near) + (pick(up, far) - pick(up, near)) * u;
-        const below = pick(low, near) + (pick(low, far) - pick(low, near)) * u;
-        out[at] = above + (below - above) * v;
+        out[at] = between(between(pick(up, near), pick(up, far), u), between(pick(low, near), pick(low, far), u), v);
       }
     }
   }
   return out;
 }
 
-/** The map moved into a larger or smaller frame, zeros around: rows and columns are those before the first pixel. */
-function framed(layer, x, rows, columns) {
-  const [height, width, channels] = x.shape, [newHeight, newWidth] = layer.shape;
+/** [rows, columns] that a layer puts before a map's first pixel; below zero where it takes them away. */
+const framing = ({ padding, cropping }) => padding ? padding.map(([side]) => side) : cropping.map(([side]) => -side);
+
+/** The map moved into a larger or smaller frame, zeros around. */
+function framed(layer, [x]) {
+  const [height, width, channels] = x.shape, [newHeight, newWidth] = layer.shape, [rows, columns] = framing(layer);
   const out = new Float32Array(size(layer.shape));
   for (let y = 0; y < newHeight; y++) {
     for (let z = 0; z < newWidth; z++) {
@@ -334,8 +338,7 @@ const KINDS = {
     return line(x, factor, offset);
   },
   scale: (layer, [x]) => line(x, layer.factor, layer.offset),
-  pad: (layer, [x]) => framed(layer, x, layer.padding[0][0], layer.padding[1][0]),
-  crop: (layer, [x]) => framed(layer, x, -layer.cropping[0][0], -layer.cropping[1][0]),
+  pad: framed, crop: framed,
   flatten: same, identity: same, activation: same,
 };
 
@@ -426,13 +429,9 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
     const reach = ([from, to, weight]) => [from, weight ? to : from];
     return clipped(reach(down[top])[0], reach(down[bottom])[1], reach(across[left])[0], reach(across[right])[1]);
   }
-  if (layer.kind === "pad") {
-    const [[above], [before]] = layer.padding;
-    return clipped(top - above, bottom - above, left - before, right - before);
-  }
-  if (layer.kind === "crop") {
-    const [[above], [before]] = layer.cropping;
-    return [top + above, bottom + above, left + before, right + before];
+  if (layer.kind === "pad" || layer.kind === "crop") {
+    const [rows, columns] = framing(layer);
+    return clipped(top - rows, bottom - rows, left - columns, right - columns);
   }
   if (layer.shape.length < 3 || layer.kind === "global_pool") return [0, height - 1, 0, width - 1];
   return clipped(top, bottom, left, right);
@@ -663,8 +662,8 @@ function origin(layer, inputs, names, { row, column, channel }) {
     return [`channel ${inner} at ${at(from)}`];
   }
   if (layer.kind === "pad" || layer.kind === "crop") {
-    const [[above], [before]] = layer.padding ?? layer.cropping.map(([side]) => [-side]);
-    const from = { row: row - above, column: column - before, channel }, [height, width] = x.shape;
+    const [rows, columns] = framing(layer), [height, width] = x.shape;
+    const from = { row: row - rows, column: column - columns, channel };
     const inside = from.row >= 0 && from.row < height && from.column >= 0 && from.column < width;
     return [inside ? at(from) : `padding: ${told(0)}`];
   }
@@ -675,11 +674,11 @@ function origin(layer, inputs, names, { row, column, channel }) {
   const mixed = (first, second, share) => `${told(1 - share)} · ${told(first)} + ${told(share)} · ${told(second)}`;
   const across = [up, low].map((y) => {
     const [first, second] = [near, far].map((z) => numberAt(x, { row: y, column: z, channel }));
-    const sum = first + (second - first) * u;
+    const sum = between(first, second, u);
     return { sum, line: `row ${y}, columns ${near} and ${far} of ${names[0]}: ${mixed(first, second, u)} = ${told(sum)}` };
   });
   const [above, below] = across.map(({ sum }) => sum);
-  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${told(above + (below - above) * v)}`];
+  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${told(between(above, below, v))}`];
 }
 
 /** What a number of a layer is made of, in lines of text, and a table for a convolution. */
@@ -835,8 +834,12 @@ function strongest({ data, shape: [, width, channels] }) {
   return found;
 }
 
-/** The row or column of a map as large as `to` that lies where `at` does in one as large as `from`. */
-const sameSpot = (at, from, to) => Math.floor(((at + 0.5) / from) * to);
+/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first. */
+function sameSpot({ row, column }, from, to) {
+  const maps = from.length === 3 && to.length === 3;
+  const [down, right] = [row, column].map((at, side) => (maps ? Math.floor(((at + 0.5) / from[side]) * to[side]) : 0));
+  return { row: down, column: right };
+}
 
 // The lens ------------------------------------------------------------------------------------------------------------
 
@@ -1340,16 +1343,11 @@ function render(el, data, options = {}) {
   /** Change some of the state, and draw what depends on it. */
   function set(changes, quietly = false) {
     const before = { ...state }, focused = focusedLabel();
-    Object.assign(state, changes);
-    const layer = layers[state.place];
+    const layer = layers[changes.place ?? state.place];
+    Object.assign(state, sameSpot(before, layers[before.place].shape, layer.shape), changes);
     state.picture = clamp(state.picture, 0, count);
     state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
     placed = isMap() && (placed || "row" in changes || "column" in changes);
-    const from = layers[before.place].shape;
-    if (isMap() && from.length === 3) {
-      if (!("row" in changes)) state.row = sameSpot(state.row, from[0], layer.shape[0]);
-      if (!("column" in changes)) state.column = sameSpot(state.column, from[1], layer.shape[1]);
-    }
     state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
     state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
     const other = state.picture !== before.picture || state.epoch !== before.epoch || stale;
@@ -1468,9 +1466,7 @@ function compare(el, both) {
         if (picture === one.count && String(one.own.data) !== String(other.own.data)) other.takeOwn(one.own);
         const from = one.network.layers[place], layers = other.network.layers;
         const same = layers.findIndex((layer) => layer.name === from.name), to = layers[same < 0 ? other.state.place : same];
-        const scaled = (value, side) => to.shape.length === 3 && from.shape.length === 3
-          ? sameSpot(value, from.shape[side], to.shape[side]) : 0;
-        const changes = { row: scaled(row, 0), column: scaled(column, 1) };
+        const changes = sameSpot({ row, column }, from.shape, to.shape);
         changes.picture = picture === one.count ? other.count : Math.min(picture, other.count - 1);
         if (String(one.network.epochs) === String(other.network.epochs)) changes.epoch = epoch;
         other.set(same < 0 ? changes : { ...changes, place: same, channel }, true);
