@@ -645,6 +645,14 @@ _KERNELS = Recipe(
     epochs=8, batch_size=128, precision="mixed_bfloat16", schedule="cosine", warmup=0.1, flip="random", translate=4
 )
 
+_KERNEL_ARMS = {
+    "stacked": {},
+    "3x3": {"kernels": "3x3", "widths": (48, 64, 64, 128, 128)},
+    "5x5": {"kernels": "5x5", "widths": (32, 32, 48, 80, 96), "dense": 448},
+    "side_by_side": {"kernels": "side_by_side", "widths": (48, 64, 64, 96, 128), "dense": 528},
+}
+"""The arguments of v1.2 at equal parameters."""
+
 LINEAR_HEAD = Recipe(epochs=30, batch_size=256, schedule="cosine", flip="random", test_views="flip")
 _LITE0 = "efficientnet_lite0@224"
 _FEW = dataclasses.replace(AIRBENCH, batch_size=128, learning_rate=0.3)
@@ -711,19 +719,19 @@ EXPERIMENTS = {
         Experiment(
             name="v1_2_kernels",
             question="At equal parameters, which kernels: stacked as in v1.2, of one size, or side by side?",
-            variants=(
-                Variant("stacked", "v1_2", _KERNELS),
-                Variant("3x3", "v1_2", _KERNELS, {"kernels": "3x3", "widths": (48, 64, 64, 128, 128)}),
-                Variant("5x5", "v1_2", _KERNELS, {"kernels": "5x5", "widths": (32, 32, 48, 80, 96), "dense": 448}),
-                Variant(
-                    "side_by_side",
-                    "v1_2",
-                    _KERNELS,
-                    {"kernels": "side_by_side", "widths": (48, 64, 64, 96, 128), "dense": 528},
-                ),
-            ),
+            variants=tuple(Variant(name, "v1_2", _KERNELS, arguments) for name, arguments in _KERNEL_ARMS.items()),
             epochs_by_budget={"taste": 3},
             keep_weights=("side_by_side",),
+            planned=True,
+        ),
+        Experiment(
+            name="v1_2_start",
+            question="The same networks with kernels that start as He et al. (2015) have it: does the order stay?",
+            variants=tuple(
+                Variant(name, "v1_2", _KERNELS, {**arguments, "start": "he_normal"})
+                for name, arguments in _KERNEL_ARMS.items()
+            ),
+            epochs_by_budget={"taste": 3},
             planned=True,
         ),
         Experiment(

@@ -106,6 +106,7 @@ def v1_2(
     dense: int = 512,
     classes: int = 10,
     original: bool = False,
+    start: str = "truncated_normal",
 ) -> keras.Model:
     """ShatheNet v1.2: five pairs of convolutions with pools between them, and two dense layers; 1,269,418 parameters.
 
@@ -113,14 +114,15 @@ def v1_2(
     out, so that the last map is 3×3×128 as there; 118M MACs. original: as the original has it, enlarged to 224×224,
     padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first pair, 3×3
     in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` of four branches.
-    widths: of the pairs, for the latter multiples of four.
+    widths: of the pairs, for the latter multiples of four. start: a Keras initialiser of the convolutions' kernels;
+    the original's has the standard deviation 0.05 whatever the kernel's size.
     Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py, "mix and add different convolutions".
 
     Raises ValueError for unknown kernels.
     """
     if kernels not in KERNELS:
         raise ValueError(f"v1_2: kernels must be one of {', '.join(KERNELS)}, not {kernels!r}.")
-    start, padding = "truncated_normal", "valid" if original else "same"
+    padding = "valid" if original else "same"
     size, pools = (224, 5) if original else (48, 4)
     pictures = keras.Input((32, 32, 3), name="pictures")
     x = PixelScaling(name="scale")(pictures)
