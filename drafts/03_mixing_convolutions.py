@@ -12,7 +12,8 @@ import numpy as np
 from shathenet_utils import bench, blocks, datasets, experiments, lesson, models, plots, records, stats
 
 question, kernels = experiments.get("v1_2"), experiments.get("v1_2_kernels")
-lesson.header("03", question, kernels)
+fair = experiments.get("v1_2_start")
+lesson.header("03", question, kernels, fair)
 
 # %% id="data" tags=["nbval-ignore-output"]
 data = lesson.data()
@@ -141,6 +142,7 @@ lesson.say(
 # can be drawn:
 
 # %% id="fork"
+import keras
 from keras import Input, Model, layers
 
 
@@ -200,6 +202,54 @@ lesson.say(
 
 # %% id="order-compare"
 lesson.compare_order("03.kernels", {name: compared.interval(name).mean for name in names})
+
+# %% [markdown] id="start"
+# ## Or is it the start?
+#
+# Blocks with branches won ImageNet's contest of 2014. One suspect for what they do here: as in the original, every
+# kernel starts with weights of the same size, a standard deviation of 0.05. But a 5×5 adds up 25 times as many
+# products as a 1×1. How much of what a block puts out at the start is from which branch?
+
+# %% id="shares"
+def shares(experiment):
+    """Per cent of a block's mean square at the start from each branch; mean of the ten blocks, on noise."""
+    keras.utils.set_random_seed(0)
+    variant = experiment.variant("side_by_side")
+    network = models.build(variant.model, variant.model_arguments)
+    joins = [layer.output for layer in network.layers if isinstance(layer, layers.Concatenate)]
+    noise = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3))
+    squares = [np.square(maps).mean((0, 1, 2)) for maps in Model(network.input, joins)(noise)]
+    branches = [100 * square.reshape(4, -1).sum(axis=1) / square.sum() for square in squares]
+    return dict(zip(["1×1", "3×3", "5×5", "1×5, 5×1"], np.mean(branches, axis=0), strict=True))
+
+# %% [markdown] id="he-why"
+# He et al. (2015) start a kernel of $n$ weights a filter with the variance $2/n$, so that what a filter puts out is as
+# large as what it gets, whatever the kernel's size.
+
+# %% id="shares-figure"
+started = {"0.05, as the original": shares(kernels), "after He": shares(fair)}
+plots.stacked(started, label="per cent of what a block puts out at the start", name="v1_2_shares")
+
+# %% [markdown] id="start-why"
+# So the same four again, with He's start and all else as it was. Guess first.
+
+# %% id="start-guess"
+text = "By how many points does side_by_side now lead stacked? Below 0, it trails."
+lesson.guess("03.start", text, -10, 10, unit="points")
+
+# %% id="start-results"
+lesson.results("v1_2_start", baseline="stacked")
+
+# %% id="start-compare"
+again = fair.run()
+lead = again.difference("side_by_side", "stacked")
+lesson.compare("03.start", 100 * lead.mean, unit="points")
+
+# %% id="start-words"
+lesson.say(
+    """Side by side is {before} points from the stack with the original's start, {after} with He's.""",
+    before=stats.points(compared.difference("side_by_side", "stacked")), after=stats.points(lead),
+)
 
 # %% [markdown] id="seconds-why"
 # Equal arithmetic is not equal time. Seconds of an epoch, the four in turn on one idle machine:
