@@ -342,23 +342,25 @@ def torch_uniform():
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
-def inception(x, filters: int, activation: str | None = "relu", **arguments):
-    """Kernels of different size side by side, joined by concatenation: 1×1, 3×3, 5×5, and 5×5 factorised in 1×5 and
-    5×1; a quarter of the filters each.
+def inception(x, filters: int, activation: str | None = "relu", sides: tuple[int, ...] = (1, 3, 5), **arguments):
+    """Kernels of different size side by side, joined by concatenation: square ones, and 5×5 factorised in 1×5 and
+    5×1; as many filters each.
 
-    x: a Keras tensor (n, height, width, channels). arguments: of each convolution; `name` begins all their names.
+    x: a Keras tensor (n, height, width, channels). sides: of the square kernels, pixels. arguments: of each
+    convolution; `name` begins all their names.
     Sources: C. Szegedy et al., Going Deeper with Convolutions, 2015; the factorised branch: Rethinking the Inception
     Architecture, 2016.
 
-    Raises ValueError where the filters are no multiple of four.
+    Raises ValueError where the filters are no multiple of the branches.
     """
-    if filters % 4:
-        raise ValueError(f"inception: filters must be a multiple of four, not {filters}.")
-    name, part = arguments.pop("name"), filters // 4
+    part, rest = divmod(filters, len(sides) + 1)
+    if rest:
+        raise ValueError(f"inception: filters must be a multiple of {len(sides) + 1}, not {filters}.")
+    name = arguments.pop("name")
 
     def conv(x, kernel_size, suffix):
         return layers.Conv2D(part, kernel_size, activation=activation, name=f"{name}_{suffix}", **arguments)(x)
 
-    branches = [conv(x, side, f"{side}x{side}") for side in (1, 3, 5)]
+    branches = [conv(x, side, f"{side}x{side}") for side in sides]
     branches.append(conv(conv(x, (1, 5), "1x5"), (5, 1), "5x1"))
     return layers.Concatenate(name=f"{name}_join")(branches)

@@ -726,10 +726,23 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="v1_2_start",
-            question="The same networks with kernels that start as He et al. (2015) have it: does the order stay?",
-            variants=tuple(
-                Variant(name, "v1_2", _KERNELS, {**arguments, "start": "he_normal"})
-                for name, arguments in _KERNEL_ARMS.items()
+            question="Do branches reach more where their kernels start after He, each as its size asks?",
+            variants=(
+                Variant("side_by_side", "v1_2", _KERNELS, {**_KERNEL_ARMS["side_by_side"], "start": "he_normal"}),
+            ),
+            epochs_by_budget={"taste": 3},
+            planned=True,
+        ),
+        Experiment(
+            name="v1_2_branches",
+            question="Do branches reach more without the 5×5, its parameters spent on more filters?",
+            variants=(
+                Variant(
+                    "without_5x5",
+                    "v1_2",
+                    _KERNELS,
+                    {"kernels": "side_by_side", "sides": (1, 3), "widths": (66, 81, 81, 126, 150)},
+                ),
             ),
             epochs_by_budget={"taste": 3},
             planned=True,

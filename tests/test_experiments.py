@@ -298,6 +298,14 @@ def test_a_whole_set_of_records_has_nothing_wrong(recorded):
     assert [len(found) for found in recorded.run().recorded.values()] == [2, 2]
 
 
+def test_the_ways_to_spend_v1_2s_parameters_spend_as_many():
+    for name in ("v1_2_kernels", "v1_2_start", "v1_2_branches"):
+        for variant in experiments.get(name).variants:
+            network = models.build(variant.model, variant.model_arguments)
+            assert network.count_params() == pytest.approx(1.25e6, rel=0.02), variant.name
+            assert models.macs(network) == pytest.approx(118e6, rel=0.08), variant.name
+
+
 def test_a_planned_experiment_may_lack_records_and_not_have_wrong_ones(recorded, monkeypatch):
     planned = dataclasses.replace(recorded, planned=True)
     monkeypatch.setattr(experiments, "EXPERIMENTS", {"made_up": planned})

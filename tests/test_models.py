@@ -242,7 +242,7 @@ def test_unknown_kernels_and_widths_that_do_not_divide_are_one_sentence():
         ValueError, match=r"^v1_2: kernels must be one of stacked, 3x3, 5x5, side_by_side, not '7x7'\.$"
     ):
         models.v1_2("7x7")
-    with pytest.raises(ValueError, match=r"^inception: filters must be a multiple of four, not 30\.$"):
+    with pytest.raises(ValueError, match=r"^inception: filters must be a multiple of 4, not 30\.$"):
         models.v1_2("side_by_side", (30, 32, 32, 32, 32))
 
 
