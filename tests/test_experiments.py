@@ -299,6 +299,8 @@ def test_a_whole_set_of_records_has_nothing_wrong(recorded):
 
 
 def test_the_ways_to_spend_v1_2s_parameters_spend_as_many():
+    from shathenet_utils import models
+
     for name in ("v1_2_kernels", "v1_2_start", "v1_2_branches"):
         for variant in experiments.get(name).variants:
             network = models.build(variant.model, variant.model_arguments)
