@@ -12,8 +12,8 @@ import numpy as np
 from shathenet_utils import bench, blocks, datasets, experiments, lesson, models, plots, records, stats
 
 question, kernels = experiments.get("v1_2"), experiments.get("v1_2_kernels")
-fair = experiments.get("v1_2_start")
-lesson.header("03", question, kernels, fair)
+start, branches = experiments.get("v1_2_start"), experiments.get("v1_2_branches")
+lesson.header("03", question, kernels, start, branches)
 
 # %% id="data" tags=["nbval-ignore-output"]
 data = lesson.data()
@@ -186,29 +186,30 @@ lesson.order("03.kernels", "Which kernels come first on the test set?", names)
 kernels
 
 # %% [markdown] id="kernels-why"
-# Eight epochs with a falling learning rate, flip and translation; three seeds each.
+# Eight epochs with a falling learning rate, flip and translation, much shorter than for the blank; three seeds each.
 
 # %% id="kernels-results"
 lesson.results("v1_2_kernels", baseline="stacked")
 
 # %% id="kernels-words"
 compared = kernels.run()
-best = compared.best()
-gap = compared.difference(best, "stacked")
+best, last = compared.best(), min(names, key=lambda name: compared.interval(name).mean)
+gap, lost = (compared.difference(name, "stacked") for name in (best, last))
 lesson.say(
-    """Best on validation: {best}, {gap} points against the original's stack, seed by seed.""",
-    best=best, gap=stats.points(gap),
+    """Best on validation: {best}, {gap} points against the original's stack, seed by seed. Last is
+    {last}, {lost} points.""",
+    best=best, gap=stats.points(gap), last=last, lost=stats.points(lost),
 )
 
 # %% id="order-compare"
 lesson.compare_order("03.kernels", {name: compared.interval(name).mean for name in names})
 
-# %% [markdown] id="start"
-# ## Or is it the start?
+# %% [markdown] id="suspects"
+# ## Two suspects
 #
-# Blocks with branches won ImageNet's contest of 2014. One suspect for what they do here: as in the original, every
-# kernel starts with weights of the same size, a standard deviation of 0.05. But a 5×5 adds up 25 times as many
-# products as a 1×1. How much of what a block puts out at the start is from which branch?
+# Blocks with branches won ImageNet's contest of 2014. Why not here? The first suspect is the start. As in the original,
+# every kernel begins with a standard deviation of 0.05, but a filter of 5×5 adds up 25 times as many products as one
+# of 1×1. He et al. (2015) give a filter of $n$ weights the variance $2/n$ instead, so that none is louder than another.
 
 # %% id="shares"
 def shares(experiment):
@@ -222,33 +223,74 @@ def shares(experiment):
     branches = [100 * square.reshape(4, -1).sum(axis=1) / square.sum() for square in squares]
     return dict(zip(["1×1", "3×3", "5×5", "1×5, 5×1"], np.mean(branches, axis=0), strict=True))
 
-# %% [markdown] id="he-why"
-# He et al. (2015) start a kernel of $n$ weights a filter with the variance $2/n$, so that what a filter puts out is as
-# large as what it gets, whatever the kernel's size.
+# %% [markdown] id="shares-why"
+# How loud is each branch before any training?
 
 # %% id="shares-figure"
-started = {"0.05, as the original": shares(kernels), "after He": shares(fair)}
+started = {"0.05, as the original": shares(kernels), "after He": shares(start)}
 plots.stacked(started, label="per cent of what a block puts out at the start", name="v1_2_shares")
 
 # %% [markdown] id="start-why"
-# So the same four again, with He's start and all else as it was. Guess first.
+# Two of the four are hardly heard. So: the same network, the same seeds, He's start.
 
 # %% id="start-guess"
-text = "By how many points does side_by_side now lead stacked? Below 0, it trails."
+text = "By how many points does He's start change what side_by_side reaches?"
 lesson.guess("03.start", text, -10, 10, unit="points")
 
-# %% id="start-results"
-lesson.results("v1_2_start", baseline="stacked")
-
-# %% id="start-compare"
-again = fair.run()
-lead = again.difference("side_by_side", "stacked")
-lesson.compare("03.start", 100 * lead.mean, unit="points")
+# %% [markdown] id="start-reveal"
+# And the answer:
 
 # %% id="start-words"
+after = start.run()
+change = stats.paired_difference(after.values("side_by_side"), compared.values("side_by_side"))
+lesson.compare("03.start", 100 * change.mean, unit="points")
+
+# %% [markdown] id="where-why"
+# The second suspect is what the parameters are spent on.
+
+# %% id="where"
+def weights_in(network, ending=""):
+    found = [layer for layer in network.layers if isinstance(layer, layers.Conv2D)]
+    return sum(layer.count_params() for layer in found if layer.name.endswith(ending))
+
+
+branched = models.build("v1_2", kernels.variant("side_by_side").model_arguments)
 lesson.say(
-    """Side by side is {before} points from the stack with the original's start, {after} with He's.""",
-    before=stats.points(compared.difference("side_by_side", "stacked")), after=stats.points(lead),
+    """The 5×5 branch makes a quarter of the filters and takes {share:.0%} of the convolutions'
+    parameters.""",
+    share=weights_in(branched, "5x5") / weights_in(branched),
+)
+
+# %% [markdown] id="without-why"
+# What if there were none, and more filters of the three other kinds for the same parameters?
+
+# %% id="without"
+wider = models.build("v1_2", branches.variant("without_5x5").model_arguments)
+lesson.say(
+    """{wider:,} parameters instead of {branched:,}; the last block has {more} filters instead of
+    {few}.""",
+    wider=wider.count_params(), branched=branched.count_params(),
+    more=wider.get_layer("conv5b_join").output.shape[-1],
+    few=branched.get_layer("conv5b_join").output.shape[-1],
+)
+
+# %% [markdown] id="verdict-why"
+# Both suspects beside the first results, against the stack:
+
+# %% id="verdict"
+arms = {name: compared.recorded[name] for name in ("stacked", "side_by_side")}
+arms["with He's start"] = after.recorded["side_by_side"]
+arms |= branches.run().recorded
+suspects = records.Runs("v1_2_suspects", arms, own={})
+plots.paired_differences(suspects, "stacked", name="v1_2_suspects")
+
+# %% id="verdict-words"
+gained = suspects.difference("without_5x5", "side_by_side")
+lesson.say(
+    """He's start changes what side by side reaches by {change} points; giving up the 5×5, by {gained}
+    points. The stack is {left} points from the latter.""",
+    change=stats.points(change), gained=stats.points(gained),
+    left=stats.points(suspects.difference("stacked", "without_5x5")),
 )
 
 # %% [markdown] id="seconds-why"
