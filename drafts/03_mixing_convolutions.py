@@ -213,7 +213,7 @@ lesson.compare_order("03.kernels", {name: compared.interval(name).mean for name 
 
 # %% id="shares"
 def shares(experiment):
-    """Per cent of a block's mean square at the start from each branch; mean of the ten blocks, on noise."""
+    """Per cent of a block's mean square from each branch at the start, on noise; mean of ten blocks."""
     keras.utils.set_random_seed(0)
     variant = experiment.variant("side_by_side")
     network = models.build(variant.model, variant.model_arguments)
