@@ -736,13 +736,14 @@ EXPERIMENTS = {
         Experiment(
             name="v1_2_branches",
             question="Do branches reach more without the 5×5, its parameters spent on more filters?",
-            variants=(
+            variants=tuple(
                 Variant(
-                    "without_5x5",
+                    name,
                     "v1_2",
                     _KERNELS,
-                    {"kernels": "side_by_side", "sides": (1, 3), "widths": (66, 81, 81, 126, 150)},
-                ),
+                    {"kernels": "side_by_side", "sides": (1, 3), "widths": (66, 81, 81, 126, 150), **more},
+                )
+                for name, more in {"without_5x5": {}, "without_5x5_he": {"start": "he_normal"}}.items()
             ),
             epochs_by_budget={"taste": 3},
             planned=True,
