@@ -714,7 +714,6 @@ EXPERIMENTS = {
             epochs_by_budget={"taste": 1},
             keep_weights=("original",),
             keep_snapshots=("original",),
-            planned=True,
         ),
         Experiment(
             name="v1_2_kernels",
@@ -722,7 +721,6 @@ EXPERIMENTS = {
             variants=tuple(Variant(name, "v1_2", _KERNELS, arguments) for name, arguments in _KERNEL_ARMS.items()),
             epochs_by_budget={"taste": 3},
             keep_weights=("side_by_side",),
-            planned=True,
         ),
         Experiment(
             name="v1_2_start",
@@ -731,7 +729,6 @@ EXPERIMENTS = {
                 Variant("side_by_side", "v1_2", _KERNELS, {**_KERNEL_ARMS["side_by_side"], "start": "he_normal"}),
             ),
             epochs_by_budget={"taste": 3},
-            planned=True,
         ),
         Experiment(
             name="v1_2_branches",
@@ -822,6 +819,7 @@ LEDGER = {
     **{version: (name, None, f"original_{name}") for version, name in VERSIONS.items()},
     "v1.1": ("v1_1", "original_3e-4", "original_v1_1"),
     "v1.1 with flip and translation": ("v1_1", "flip_translate", None),
+    "v1.2": ("v1_2", "original", "original_v1_2"),
     "frozen EfficientNet-Lite0, image augmentation": ("lite0", "all", "original_inception_v3"),
     "64/128/128": ("airbench", "epochs_12", None),
 }

@@ -24,6 +24,7 @@ IGNORED = {
     "00_start_here": ["environment", "live"],
     "01_first_network": ["data", "taste", "own-run"],
     "02_bigger": ["data", "taste"],
+    "03_mixing_convolutions": ["data", "taste"],
     "04_yardstick": ["data", "cost-here", "inception"],
     "17_kernel_lens": ["data"],
     "24_how_fast": ["data", "own"],
