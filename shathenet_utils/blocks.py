@@ -342,8 +342,11 @@ def torch_uniform():
     return keras.initializers.VarianceScaling(1 / 3, "fan_in", "uniform")
 
 
-def inception(x, filters: int, activation: str | None = "relu", sides: tuple[int, ...] = (1, 3, 5), **arguments):
-    """Kernels of different size side by side, joined by concatenation: square ones, and 5×5 factorised in 1×5 and
+def inception(
+    x, filters: int, activation: str | None = "relu", sides: tuple[int, ...] = (1, 3, 5), factorised: bool = True,
+    **arguments,
+):  # fmt: skip
+    """Kernels of different size side by side, joined by concatenation: square ones and, if factorised, 5×5 as 1×5 and
     5×1; as many filters each.
 
     x: a Keras tensor (n, height, width, channels). sides: of the square kernels, pixels. arguments: of each
@@ -353,14 +356,16 @@ def inception(x, filters: int, activation: str | None = "relu", sides: tuple[int
 
     Raises ValueError where the filters are no multiple of the branches.
     """
-    part, rest = divmod(filters, len(sides) + 1)
+    count = len(sides) + factorised
+    part, rest = divmod(filters, count)
     if rest:
-        raise ValueError(f"inception: filters must be a multiple of {len(sides) + 1}, not {filters}.")
+        raise ValueError(f"inception: filters must be a multiple of {count}, not {filters}.")
     name = arguments.pop("name")
 
     def conv(x, kernel_size, suffix):
         return layers.Conv2D(part, kernel_size, activation=activation, name=f"{name}_{suffix}", **arguments)(x)
 
     branches = [conv(x, side, f"{side}x{side}") for side in sides]
-    branches.append(conv(conv(x, (1, 5), "1x5"), (5, 1), "5x1"))
+    if factorised:
+        branches.append(conv(conv(x, (1, 5), "1x5"), (5, 1), "5x1"))
     return layers.Concatenate(name=f"{name}_join")(branches)

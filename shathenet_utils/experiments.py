@@ -653,6 +653,18 @@ _KERNEL_ARMS = {
 }
 """The arguments of v1.2 at equal parameters."""
 
+_WITHOUT_5X5 = {"kernels": "side_by_side", "sides": (1, 3), "widths": (66, 81, 81, 126, 150)}
+_BRANCH_ARMS = {
+    "without_5x5": _WITHOUT_5X5,
+    "without_5x5_he": {**_WITHOUT_5X5, "start": "he_normal"},
+    "3x3_and_5x5": {
+        "kernels": "side_by_side",
+        "sides": (3, 5),
+        "factorised": False,
+        "widths": (36, 48, 52, 88, 108),
+    },
+}
+
 LINEAR_HEAD = Recipe(epochs=30, batch_size=256, schedule="cosine", flip="random", test_views="flip")
 _LITE0 = "efficientnet_lite0@224"
 _FEW = dataclasses.replace(AIRBENCH, batch_size=128, learning_rate=0.3)
@@ -732,16 +744,8 @@ EXPERIMENTS = {
         ),
         Experiment(
             name="v1_2_branches",
-            question="Do branches reach more without the 5×5, its parameters spent on more filters?",
-            variants=tuple(
-                Variant(
-                    name,
-                    "v1_2",
-                    _KERNELS,
-                    {"kernels": "side_by_side", "sides": (1, 3), "widths": (66, 81, 81, 126, 150), **more},
-                )
-                for name, more in {"without_5x5": {}, "without_5x5_he": {"start": "he_normal"}}.items()
-            ),
+            question="At equal parameters, which of the branches side by side are worth theirs?",
+            variants=tuple(Variant(name, "v1_2", _KERNELS, arguments) for name, arguments in _BRANCH_ARMS.items()),
             epochs_by_budget={"taste": 3},
             planned=True,
         ),

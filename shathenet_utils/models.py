@@ -108,15 +108,16 @@ def v1_2(
     original: bool = False,
     start: str = "truncated_normal",
     sides: tuple[int, ...] = (1, 3, 5),
+    factorised: bool = True,
 ) -> keras.Model:
     """ShatheNet v1.2: five pairs of convolutions with pools between them, and two dense layers; 1,269,418 parameters.
 
     CIFAR-10's 32×32 pictures are enlarged to 48×48 (bilinear), padding is "same", and the original's fifth pool is left
     out, so that the last map is 3×3×128 as there; 118M MACs. original: as the original has it, enlarged to 224×224,
     padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first pair, 3×3
-    in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` whose square kernels
-    have the given sides. widths: of the pairs, for the latter multiples of the branches. start: a Keras initialiser of
-    the convolutions' kernels; the original's has the standard deviation 0.05 whatever the kernel's size.
+    in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` with these sides
+    and, if factorised, a factorised 5×5. widths: of the pairs, for the latter multiples of the branches. start: a Keras
+    initialiser of the convolutions' kernels; the original's has the standard deviation 0.05 whatever the kernel's size.
     Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py, "mix and add different convolutions".
 
     Raises ValueError for unknown kernels.
@@ -136,7 +137,7 @@ def v1_2(
             if side:
                 x = layers.Conv2D(width, side, activation=activation, **arguments)(x)
             else:
-                x = inception(x, width, activation, sides, **arguments)
+                x = inception(x, width, activation, sides, factorised, **arguments)
         if pair <= pools:
             x = layers.MaxPooling2D(2, name=f"pool{pair}")(x)
     x = layers.Flatten(name="flatten")(x)
