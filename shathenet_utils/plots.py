@@ -155,16 +155,17 @@ def learning_curves(runs: records.Runs, variants=None, *, name: str) -> Drawing:
                 ax.plot(range(1, len(curve) + 1), curve, color=colour, alpha=0.3, linewidth=0.8)
             mean = np.mean(curves, axis=0)
             ax.plot(range(1, len(mean) + 1), mean, color=colour, linewidth=2)
-            ends[label] = (mean[-1], len(mean), colour)
+            late = np.array(curves)[:, -max(1, len(mean) // 3) :]  # as wide as a label
+            ends[label] = (mean[-1], len(mean), colour, late)
             for record in runs.own.get(variant, ()):
                 own = record["history"][key]
                 ax.plot(range(1, len(own) + 1), own, color=colour, linewidth=1.2, linestyle="--")
         higher = max(ends, key=lambda label: ends[label][0], default=None)
-        for label, (value, epochs, colour) in ends.items():
-            side = ("bottom", 4) if label == higher else ("top", -4)
+        for label, (_, epochs, colour, late) in ends.items():
+            y, va, offset = (late.max(), "bottom", 3) if label == higher else (late.min(), "top", -3)
             ax.annotate(
-                label, (epochs, value), (0, side[1]), textcoords="offset points",
-                ha="right", va=side[0], color=colour, weight="bold",
+                label, (epochs, y), (0, offset), textcoords="offset points",
+                ha="right", va=va, color=colour, weight="bold",
             )  # fmt: skip
         if runs.own.get(variant):
             ax.plot([], [], color="0.3", linestyle="--", label="yours")
