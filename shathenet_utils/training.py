@@ -333,7 +333,7 @@ def whiten(model, images) -> None:
     c)."""
     for layer in model.layers:
         if isinstance(layer, Whitening):
-            before = keras.Model(model.inputs, layer.input)
+            before = keras.Model(model.input, layer.input)
             layer.set_from(before(tf.cast(images[:5000], tf.float32), training=False).numpy())
 
 

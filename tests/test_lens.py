@@ -62,7 +62,7 @@ def assert_equal(page, model, picture):
     found, ours = in_javascript(page, model, picture)
     named = {layer["name"]: place for place, layer in enumerate(found)}
     outputs = {layer.name: layer.output for layer in model.layers if layer.name in named and layer.name != "pictures"}
-    theirs = keras.Model(model.inputs, outputs)(picture[None], training=False)
+    theirs = keras.Model(model.input, outputs)(picture[None], training=False)
     for name, output in theirs.items():
         expected, place = np.asarray(output)[0], named[name]
         assert list(expected.shape) == found[place]["shape"], name
