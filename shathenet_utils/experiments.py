@@ -747,7 +747,6 @@ EXPERIMENTS = {
             question="At equal parameters, which of the branches side by side are worth theirs?",
             variants=tuple(Variant(name, "v1_2", _KERNELS, arguments) for name, arguments in _BRANCH_ARMS.items()),
             epochs_by_budget={"taste": 3},
-            planned=True,
         ),
         Experiment(
             name="lite0",
