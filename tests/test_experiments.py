@@ -199,6 +199,7 @@ def test_kept_weights_fit_the_declared_model(experiment, variant):
 @pytest.mark.needs_cifar10
 @pytest.mark.parametrize(("experiment", "variant"), ON_PICTURES)
 def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
+    """Kept in half precision and read in single, they judge some 4 pictures in 1,000 otherwise than the run did."""
     from shathenet_utils import training
 
     if variant.name not in experiment.keep_weights:
@@ -210,7 +211,7 @@ def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
     for part in ("validation", "test") if variant.validation else ("test",):
         logits = training.predict(model, getattr(data, f"{part}_images"))
         found = training.accuracy(logits, getattr(data, f"{part}_labels"))
-        assert round(found, 3) == pytest.approx(round(record[f"{part}_accuracy"], 3), abs=0.0011), part
+        assert found == pytest.approx(record[f"{part}_accuracy"], abs=0.003), part
 
 
 @pytest.mark.slow
