@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import json
+import math
 import shutil
 import types
 
@@ -199,7 +200,8 @@ def test_kept_weights_fit_the_declared_model(experiment, variant):
 @pytest.mark.needs_cifar10
 @pytest.mark.parametrize(("experiment", "variant"), ON_PICTURES)
 def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
-    """Kept in half precision and read in single, they judge some 4 pictures in 1,000 otherwise than the run did."""
+    """Picture by picture: half precision tips few of the test set's, and moves an accuracy by no more than as many tips
+    do by chance, three standard deviations."""
     from shathenet_utils import training
 
     if variant.name not in experiment.keep_weights:
@@ -208,10 +210,16 @@ def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
         return
     data = datasets.cifar10(validation=variant.validation)
     model, record = experiments.trained(experiment.name, variant.name, experiment.seeds[0])
-    for part in ("validation", "test") if variant.validation else ("test",):
-        logits = training.predict(model, getattr(data, f"{part}_images"))
-        found = training.accuracy(logits, getattr(data, f"{part}_labels"))
-        assert found == pytest.approx(record[f"{part}_accuracy"], abs=0.003), part
+    logits = training.predict(model, data.test_images)
+    tipped = np.mean(np.argmax(logits, axis=1) != records.decode_classes(record["test_predictions"]))
+    assert tipped < 0.01
+    found = {"test": training.accuracy(logits, data.test_labels)}
+    if variant.validation:
+        logits = training.predict(model, data.validation_images)
+        found["validation"] = training.accuracy(logits, data.validation_labels)
+    for part, accuracy in found.items():
+        spread = math.sqrt(max(tipped, 0.001) / len(getattr(data, f"{part}_labels")))
+        assert accuracy == pytest.approx(record[f"{part}_accuracy"], abs=3 * spread), part
 
 
 @pytest.mark.slow
