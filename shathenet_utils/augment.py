@@ -1,6 +1,6 @@
-"""What may be done to training pictures: pure functions on uint8 batches (n, height, width, channels), no TensorFlow.
+"""What may be done to training images: pure functions on uint8 batches (n, height, width, channels), no TensorFlow.
 
-`of_epoch` makes all pictures of one epoch at once; its random stream is keyed by (seed, epoch), so an epoch's pictures
+`of_epoch` makes all images of one epoch at once; its random stream is keyed by (seed, epoch), so an epoch's images
 never depend on what ran before. Each function returns new arrays and leaves its arguments alone.
 """
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-CHUNK = 100  # pictures at a time where there are intermediate arrays: those then stay in the processor's cache
+CHUNK = 100  # images at a time where there are intermediate arrays: those then stay in the processor's cache
 
 
 class Epoch(NamedTuple):
     """What one epoch trains on.
 
-    images: uint8 (n, height, width, channels). labels: (n,). Of mixed pictures, else None: other_labels (n,), and
-    shares, float32 (n,), what of each picture is the first label's.
+    images: uint8 (n, height, width, channels). labels: (n,). Of mixed images, else None: other_labels (n,), and
+    shares, float32 (n,), the fraction of each image that is the first label's.
     """
 
     images: np.ndarray
@@ -24,38 +24,38 @@ class Epoch(NamedTuple):
     shares: np.ndarray | None = None
 
 
-def of_epoch(images, labels, recipe, seed: int, epoch: int) -> Epoch:
-    """The pictures that epoch `epoch` (from 0) of a run with this seed sees, in the order of `images`.
+def of_epoch(images, labels, augmentation, seed: int, epoch: int) -> Epoch:
+    """The images that epoch `epoch` (from 0) of a run with this seed sees, in the order of `images`.
 
-    images: uint8 (n, height, width, channels); labels (n,); recipe: a `Recipe`. Without augmentation, the arguments
+    images: uint8 (n, height, width, channels); labels (n,); augmentation: a `recipes.Augmentation`. Without augmentation, the arguments
     themselves.
     """
-    if not recipe.augments:
+    if not augmentation.changes_images:
         return Epoch(images, labels)
     stream = np.random.default_rng((seed, epoch, 1))
     count = len(images)
-    if recipe.rotate or recipe.shift or recipe.shear or recipe.zoom:
-        images = affine(images, stream, recipe.rotate, recipe.shift, recipe.shear, recipe.zoom)
-    if recipe.translate:
-        images = translate(images, recipe.translate, stream)
-    if recipe.flip == "random":
+    if augmentation.rotate or augmentation.shift or augmentation.shear or augmentation.zoom:
+        images = affine(images, stream, augmentation.rotate, augmentation.shift, augmentation.shear, augmentation.zoom)
+    if augmentation.translate:
+        images = translate(images, augmentation.translate, stream)
+    if augmentation.flip == "random":
         images = flip(images, stream.random(count) < 0.5)
-    if recipe.flip == "alternating":
+    if augmentation.flip == "alternating":
         first = np.random.default_rng((seed, 0, 2)).random(count) < 0.5
         images = flip(images, first ^ (epoch % 2 == 1))
-    if recipe.vertical_flip:
+    if augmentation.vertical_flip:
         images = flip(images, stream.random(count) < 0.5, vertical=True)
-    if recipe.channel_shift:
-        images = channel_shift(images, recipe.channel_shift, stream)
-    if recipe.cutout:
-        images = cutout(images, recipe.cutout, stream)
-    if recipe.mixup:
-        return mixup(images, labels, recipe.mixup, stream)
+    if augmentation.channel_shift:
+        images = channel_shift(images, augmentation.channel_shift, stream)
+    if augmentation.cutout:
+        images = cutout(images, augmentation.cutout, stream)
+    if augmentation.mixup:
+        return mixup(images, labels, augmentation.mixup, stream)
     return Epoch(images, labels)
 
 
 def flip(images, chosen, vertical: bool = False) -> np.ndarray:
-    """The pictures, those of `chosen` (bool, (n,)) mirrored left to right, or upside down."""
+    """The images, those of `chosen` (bool, (n,)) mirrored left to right, or upside down."""
     axis = 1 if vertical else 2
     back = np.arange(images.shape[axis])[::-1]
     flipped = np.empty_like(images)
@@ -68,7 +68,7 @@ def flip(images, chosen, vertical: bool = False) -> np.ndarray:
 
 
 def shifted(images, down: int, right: int) -> np.ndarray:
-    """The pictures moved by whole pixels; what comes in over an edge is the mirror image of what lies inside it."""
+    """The images shifted by whole pixels; what comes in over an edge is the mirror image of what lies inside it."""
     reach = max(abs(down), abs(right))
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)), mode="reflect")
     height, width = images.shape[1:3]
@@ -76,7 +76,7 @@ def shifted(images, down: int, right: int) -> np.ndarray:
 
 
 def translate(images, pixels: int, stream) -> np.ndarray:
-    """Each picture moved by −pixels to pixels, down and right, drawn apart; edges as in `shifted`."""
+    """Each image shifted by −pixels to pixels, down and right, drawn separately; edges as in `shifted`."""
     count, height, width, channels = images.shape
     down, right = stream.integers(-pixels, pixels + 1, (2, count))
     moved = np.empty_like(images)
@@ -89,15 +89,15 @@ def translate(images, pixels: int, stream) -> np.ndarray:
 
 
 def affine(images, stream, rotate: float = 0, shift: float = 0, shear: float = 0, zoom: float = 0) -> np.ndarray:
-    """Each picture turned, moved, sheared and zoomed about its centre, all in one resampling.
+    """Each image rotated, shifted, sheared and zoomed about its centre, all in one resampling.
 
-    rotate, shear: degrees; shift: of the side; zoom: of 1, drawn apart for height and width; each drawn evenly
+    rotate, shear: degrees; shift: fraction of the side; zoom: of 1, drawn separately for height and width; each drawn evenly
     from −bound to bound (the zoom around 1). Bilinear, with weights in 256ths; edges are repeated. What Keras's
     `ImageDataGenerator` does, which the original used. images: uint8 (n, height, width, 3).
     """
     count, height, width, channels = images.shape
     if channels != 3:
-        raise ValueError(f"affine() takes pictures of three channels, not {channels}.")
+        raise ValueError(f"affine() takes images of three channels, not {channels}.")
     angle, slant = np.deg2rad(stream.uniform(-1, 1, (2, count)) * np.array([[rotate], [shear]]))
     moves = stream.uniform(-shift, shift, (2, count)) * np.array([[height], [width]])
     zooms = stream.uniform(1 - zoom, 1 + zoom, (2, count))
@@ -118,7 +118,7 @@ def affine(images, stream, rotate: float = 0, shift: float = 0, shear: float = 0
 
 
 def _resample(images, rows, columns) -> np.ndarray:
-    """Bilinear values at float places (n, height · width) of uint8 pictures (n, height, width, 3).
+    """Bilinear values at float places (n, height · width) of uint8 images (n, height, width, 3).
 
     The three channels travel in one 64-bit number, sixteen bits each; the four weights of a place are whole 256ths that
     sum to 256, so that no channel overflows into the next.
@@ -146,7 +146,7 @@ def _resample(images, rows, columns) -> np.ndarray:
 
 
 def channel_shift(images, bound: float, stream) -> np.ndarray:
-    """Each channel of each picture made lighter or darker by up to `bound`, of 0 to 255; below 0.5 all rounds away."""
+    """Each channel of each image made lighter or darker by up to `bound`, of 0 to 255; below 0.5 all rounds away."""
     shifts = stream.uniform(-bound, bound, (len(images), 1, 1, images.shape[-1])).astype(np.float32)
     shifted = images.copy()
     for first in range(0, len(images) if bound >= 0.5 else 0, CHUNK):
@@ -156,7 +156,7 @@ def channel_shift(images, bound: float, stream) -> np.ndarray:
 
 
 def cutout(images, side: int, stream) -> np.ndarray:
-    """A square of the mean colour of all `images` over each picture, its centre anywhere, clipped at the edges."""
+    """A square of the mean colour of all `images` over each image, its centre anywhere, clipped at the edges."""
     count, height, width, _ = images.shape
     grey = np.rint(images.mean(axis=(0, 1, 2))).astype(np.uint8)
     top = stream.integers(0, height, count) - side // 2
@@ -169,7 +169,7 @@ def cutout(images, side: int, stream) -> np.ndarray:
 
 
 def mixup(images, labels, alpha: float, stream) -> Epoch:
-    """Each picture blended with another of the epoch, drawn without return: shares from Beta(alpha, alpha)."""
+    """Each image blended with another of the epoch, drawn without replacement: shares from Beta(alpha, alpha)."""
     partners = stream.permutation(len(images))
     shares = stream.beta(alpha, alpha, len(images)).astype(np.float32)
     mixed = np.empty_like(images)

@@ -6,9 +6,11 @@ before it is unpickled. Loading takes about a second and 300 MB.
 
 import contextlib
 import dataclasses
+import functools
 import gzip
 import hashlib
 import io
+import json
 import os
 import pickle
 import shutil
@@ -51,11 +53,11 @@ class DatasetMissing(DatasetError):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Pictures and labels, split in three; the arrays are read-only.
+    """Images and labels, split in three; the arrays are read-only.
 
     *_images: uint8, (n, height, width, 3), values 0 to 255. *_labels: int64, (n,), 0 to classes − 1.
-    fingerprint: sixteen hex digits that change with the pictures or labels. split: how many pictures in each part,
-    and the seed that drew them. provenance: who made the pictures, and where they come from.
+    split: how many images in each part, and the seed that drew them. provenance: who made the images, and where they
+    come from.
     """
 
     name: str
@@ -66,7 +68,6 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...]
-    fingerprint: str
     split: dict
     provenance: str
 
@@ -75,7 +76,7 @@ class Dataset:
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
             if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
                 raise ValueError(
-                    f"Dataset {self.name}: {part} needs uint8 pictures (n, height, width, channels) and a label each, "
+                    f"Dataset {self.name}: {part} needs uint8 images (n, height, width, channels) and a label each, "
                     f"not {images.dtype} {images.shape} and {labels.shape}."
                 )
             if labels.size and not 0 <= labels.min() <= labels.max() < len(self.class_names):
@@ -83,7 +84,20 @@ class Dataset:
                     f"Dataset {self.name}: {part} labels must lie in 0…{len(self.class_names) - 1}, "
                     f"not {labels.min()}…{labels.max()}."
                 )
-            images.flags.writeable = labels.flags.writeable = False
+            for name, array in ((f"{part}_images", images), (f"{part}_labels", labels)):
+                view = array.view()  # the caller's own array stays as it was
+                view.flags.writeable = False
+                object.__setattr__(self, name, view)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of all images and labels, in their order, and the names of the classes."""
+        digest = hashlib.blake2b(json.dumps(self.class_names).encode(), digest_size=8)
+        for part in ("train", "validation", "test"):
+            for array in (getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")):
+                digest.update(f"{array.dtype} {array.shape}".encode())
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
 
     def __repr__(self):
         sizes = ", ".join(
@@ -104,9 +118,9 @@ def cifar10_is_here(folder=None) -> bool:
 
 
 def cifar10(validation: int = 5000, folder=None, download: bool = True) -> Dataset:
-    """CIFAR-10: 60,000 colour pictures of 32×32 pixels in ten classes (Krizhevsky, 2009).
+    """CIFAR-10: 60,000 colour images of 32×32 pixels in ten classes (Krizhevsky, 2009).
 
-    validation: how many of the 50,000 training pictures to set apart, a multiple of 10, 0 to 49,990; the
+    validation: how many of the 50,000 training images to set apart, a multiple of 10, 0 to 49,990; the
     same number from each class, drawn once with a fixed seed. The rest keeps the official order.
     folder: where to look for `cifar-10-batches-py/` or the official archive (see `data_folder`).
     download: fetch the archive (170 MB) where neither is there.
@@ -123,8 +137,8 @@ def cifar10(validation: int = 5000, folder=None, download: bool = True) -> Datas
         raise ValueError(f"cifar10(): validation must be a multiple of 10 from 0 to 49,990, not {validation!r}.")
     source = _find_cifar10(data_folder(folder), download)
 
-    # The training files are walked once, each picture going straight to its part, so that no second copy of
-    # the dataset is ever held. Each class has 5,000 training pictures; `held_out` says which of them to set apart.
+    # The training files are walked once, each image going straight to its part, so that no second copy of
+    # the dataset is ever held. Each class has 5,000 training images; `held_out` says which of them to set apart.
     stream = np.random.RandomState(0)  # the legacy generator: NumPy promises that its stream never changes
     held_out = np.zeros((10, 5000), bool)
     for row in held_out:
@@ -158,7 +172,6 @@ def cifar10(validation: int = 5000, folder=None, download: bool = True) -> Datas
         **{f"{part}_images": images[part] for part in parts},
         **{f"{part}_labels": labels[part] for part in parts},
         class_names=CIFAR10_CLASSES,
-        fingerprint=hashlib.sha256("".join(sorted(CIFAR10_MD5.values())).encode()).hexdigest()[:16],
         split={**parts, "seed": 0},
         provenance=CIFAR10_PROVENANCE,
     )
@@ -224,13 +237,13 @@ def _read_cifar10_file(folder: Path, name: str):
             return None
         array, labels = batch[b"data"], batch[b"labels"]
         if array.shape != (10_000, 3072):
-            raise ValueError("its pictures are not 10,000 rows of 3,072 bytes")
+            raise ValueError("its images are not 10,000 rows of 3,072 bytes")
         if len(labels) != 10_000 or not all(type(label) is int and 0 <= label <= 9 for label in labels):
             raise ValueError("its labels are not 10,000 numbers from 0 to 9")
         return np.frombuffer(array.content, np.uint8).reshape(10_000, 3, 32, 32), np.array(labels, np.int64)
     except Exception as error:  # whatever a hostile or broken pickle can raise, the reader gets one sentence
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DatasetError(f"{path} does not hold CIFAR-10 pictures: {reason}. {advice}") from None
+        raise DatasetError(f"{path} does not hold CIFAR-10 images: {reason}. {advice}") from None
 
 
 def _find_cifar10(folder: Path, download: bool) -> Path:
@@ -339,19 +352,21 @@ TOY_SHAPES = ("disc", "square", "triangle", "cross", "ring")
 TOY_TEXTURES = ("striped", "checked")
 
 
-def few(data: Dataset, images_a_class: int, seed: int) -> Dataset:
-    """The dataset with so many training pictures of each class, drawn by a seed, in their old order; with 0, all.
+def subset_per_class(data: Dataset, images_per_class: int, seed: int) -> Dataset:
+    """The dataset with so many training images of each class, drawn by a seed, in their old order; with 0, all.
 
     Raises ValueError where a class has fewer.
     """
-    if not images_a_class:
+    if not images_per_class:
         return data
     stream, rows = np.random.default_rng((seed, 0, 3)), []
     for label, name in enumerate(data.class_names):
         of_class = np.flatnonzero(data.train_labels == label)
-        if len(of_class) < images_a_class:
-            raise ValueError(f"few(): {data.name} has {len(of_class):,} pictures of {name}, not {images_a_class:,}.")
-        rows.append(stream.choice(of_class, images_a_class, replace=False))
+        if len(of_class) < images_per_class:
+            raise ValueError(
+                f"subset_per_class(): {data.name} has {len(of_class):,} images of {name}, not {images_per_class:,}."
+            )
+        rows.append(stream.choice(of_class, images_per_class, replace=False))
     chosen = np.sort(np.concatenate(rows))
     return dataclasses.replace(
         data,
@@ -362,41 +377,39 @@ def few(data: Dataset, images_a_class: int, seed: int) -> Dataset:
 
 
 def toy_shapes(train: int = 8000, validation: int = 1000, test: int = 1000, seed: int = 0) -> Dataset:
-    """The stand-in for readers without CIFAR-10: drawn colour pictures of 32×32 pixels in ten classes.
+    """The stand-in for readers without CIFAR-10: drawn colour images of 32×32 pixels in ten classes.
 
     A class is a shape (`TOY_SHAPES`) with a texture (`TOY_TEXTURES`). What tells nothing of the class is drawn at
-    random for each picture: place (up to 3 pixels off the middle), size (radius 9 to 13), turn (up to 20° either way),
+    random for each image: place (up to 3 pixels off the middle), size (radius 9 to 13), turn (up to 20° either way),
     the texture's period (5 to 7 pixels), turn and offset, three colours (ground, shape, texture), a gradient of light
-    across the picture, and Gaussian noise (standard deviation 20 of 255). A linear model learns next to nothing here, a
+    across the image, and Gaussian noise (standard deviation 20 of 255). A linear model learns next to nothing here, a
     small CNN nearly everything.
 
     train, validation, test: how many of each, multiples of 10; every class has its tenth. seed: another one draws other
-    pictures. 10,000 take about two seconds. Raises ValueError for numbers that ten classes can't share.
+    images. 10,000 take about two seconds. Raises ValueError for numbers that ten classes can't share.
     """
     parts = {"train": train, "validation": validation, "test": test}
     for part, count in parts.items():
         if isinstance(count, bool) or not isinstance(count, int) or count % 10 or count < 0:
             raise ValueError(f"toy_shapes(): {part} must be a multiple of 10, at least 0, not {count!r}.")
-    digest, arrays = hashlib.sha256(), {}
+    arrays = {}
     for number, (part, count) in enumerate(parts.items()):
         stream = np.random.RandomState((seed, number))  # the legacy generator, as above
         labels = stream.permutation(np.arange(count, dtype=np.int64) % 10)
         chunks = [_draw_shapes(labels[i : i + 500], stream) for i in range(0, count, 500)]
         images = np.concatenate(chunks) if chunks else np.empty((0, 32, 32, 3), np.uint8)
         arrays |= {f"{part}_images": images, f"{part}_labels": labels}
-        digest.update(images.tobytes() + labels.tobytes())
     return Dataset(
         name="toy_shapes",
         **arrays,
         class_names=tuple(f"{texture} {shape}" for shape in TOY_SHAPES for texture in TOY_TEXTURES),
-        fingerprint=digest.hexdigest()[:16],
         split={**parts, "seed": seed},
         provenance="Toy shapes, drawn by shathenet_utils.datasets.toy_shapes(); made here; MIT, as the code",
     )
 
 
 def _draw_shapes(labels: np.ndarray, stream: np.random.RandomState) -> np.ndarray:
-    """One picture a label (shape · 2 + texture): uint8 (n, 32, 32, 3)."""
+    """One image a label (shape · 2 + texture): uint8 (n, 32, 32, 3)."""
 
     def draw(low, high, *more):
         return stream.uniform(low, high, (len(labels), 1, 1, *more)).astype(np.float32)
@@ -432,6 +445,6 @@ def _draw_shapes(labels: np.ndarray, stream: np.random.RandomState) -> np.ndarra
     colour = apart(ground)
     paint = apart(colour)
     light = (draw(-1.2, 1.2) * columns + draw(-1.2, 1.2) * rows)[..., None]
-    picture = ground * (1 - inside) + inside * (colour * (1 - painted) + paint * painted) + light
-    noise = stream.standard_normal(picture.shape).astype(np.float32)
-    return np.clip(picture + 20 * noise, 0, 255).astype(np.uint8)
+    image = ground * (1 - inside) + inside * (colour * (1 - painted) + paint * painted) + light
+    noise = stream.standard_normal(image.shape).astype(np.float32)
+    return np.clip(image + 20 * noise, 0, 255).astype(np.uint8)

@@ -12,19 +12,19 @@ from shathenet_utils import datasets, progress, records
 PATH = records.RECORDS / "facts" / "cifar10.json"
 NEIGHBOURS = (1, 3, 5, 7, 9, 11, 15, 21)
 CORRELATIONS = (0.80, 0.85, 0.90, 0.95, 0.99)
-NEAR_DUPLICATE = 0.95  # looked at, nearly all pairs above it are one picture twice; below 0.90 few are
+NEAR_DUPLICATE = 0.95  # looked at, nearly all pairs above it are one image twice; below 0.90 few are
 LISTED = 0.90
 
 
 def _unit_rows(images: np.ndarray) -> np.ndarray:
-    """Each picture as a row of zero mean and length 1, float32 (n, pixels): their products are correlations."""
+    """Each image as a row of zero mean and length 1, float32 (n, pixels): their products are correlations."""
     rows = images.reshape(len(images), -1).astype(np.float32)
     rows -= rows.mean(axis=1, keepdims=True)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
 
 
 def nearest_class_mean(images, labels, others) -> np.ndarray:
-    """For each of `others`, the class whose mean picture is closest in pixel space (Euclidean): int64 (n,)."""
+    """For each of `others`, the class whose mean image is closest in pixel space (Euclidean): int64 (n,)."""
     means = np.stack([images[labels == label].reshape(-1, images[0].size).mean(axis=0) for label in range(10)])
     flat = others.reshape(len(others), -1).astype(np.float32)
     return np.argmin((means**2).sum(axis=1) - 2 * flat @ means.T, axis=1)
@@ -68,7 +68,7 @@ def most_alike(images, others) -> tuple[np.ndarray, np.ndarray]:
 
 
 def cifar10_facts(folder=None) -> dict:
-    """Count what notebook 00 tells of CIFAR-10. Raises as `datasets.cifar10` does."""
+    """Count what page 00 shows of CIFAR-10. Raises as `datasets.cifar10` does."""
     whole = datasets.cifar10(validation=0, folder=folder)
     train, labels, test, answers = whole.train_images, whole.train_labels, whole.test_images, whole.test_labels
 
@@ -85,7 +85,7 @@ def cifar10_facts(folder=None) -> dict:
     near_duplicates = [i for i in closest if correlation[i] >= NEAR_DUPLICATE]
     class_means = np.stack([train[labels == label].mean(axis=0) for label in range(10)])
     return {
-        "schema": 1,
+        "schema": 2,
         "dataset": whole.name,
         "data_fingerprint": whole.fingerprint,
         "provenance": whole.provenance,
@@ -95,7 +95,7 @@ def cifar10_facts(folder=None) -> dict:
         "test_per_class": np.bincount(answers, minlength=10).tolist(),
         "channel_mean": (train.reshape(-1, 3).mean(axis=0) / 255).round(6).tolist(),
         "channel_std": (train.reshape(-1, 3).std(axis=0) / 255).round(6).tolist(),
-        "class_mean_pictures": {
+        "class_mean_images": {
             "shape": list(class_means.shape),
             "dtype": "uint8",
             "base64": base64.b64encode(class_means.round().astype(np.uint8).tobytes()).decode(),
@@ -109,8 +109,8 @@ def cifar10_facts(folder=None) -> dict:
             "test_accuracy_chosen_k": float(np.mean(vote(near[:, :chosen], labels) == answers)),
         },
         "near_duplicates": {
-            "measure": "highest pixel correlation of a test picture, as it is or mirrored, with any training picture",
-            "test_pictures_at_or_above": {f"{c:.2f}": int((correlation >= c).sum()) for c in CORRELATIONS},
+            "measure": "highest pixel correlation of a test image, as it is or mirrored, with any training image",
+            "test_images_at_or_above": {f"{c:.2f}": int((correlation >= c).sum()) for c in CORRELATIONS},
             "identical": int(sum(np.array_equal(test[i], train[alike[i]]) for i in closest)),
             "threshold": NEAR_DUPLICATE,
             "count": len(near_duplicates),
@@ -118,20 +118,21 @@ def cifar10_facts(folder=None) -> dict:
             "test_train_correlation": [[i, int(alike[i]), round(float(correlation[i]), 4)] for i in closest],
         },
         "test_labels": records.encode_classes(answers),
+        "validation_labels": records.encode_classes(split.validation_labels),
     }
 
 
 def class_means(counted: dict) -> np.ndarray:
-    """The mean training picture of each class, uint8 (10, 32, 32, 3), from recorded facts."""
-    kept = counted["class_mean_pictures"]
+    """The mean training image of each class, uint8 (10, 32, 32, 3), from recorded facts."""
+    kept = counted["class_mean_images"]
     return np.frombuffer(base64.b64decode(kept["base64"]), kept["dtype"]).reshape(kept["shape"])
 
 
 def card(counted: dict) -> dict[str, str]:
-    """The data card: what the pictures are, and who says so."""
+    """The data card: what the images are, and who says so."""
     source, address, licence = counted["provenance"].split("; ")
     return {
-        "pictures": f"{sum(counted['train_per_class']):,} to train on, {sum(counted['test_per_class']):,} to test on",
+        "images": f"{sum(counted['train_per_class']):,} to train on, {sum(counted['test_per_class']):,} to test on",
         "size": "32 × 32 pixels, three colours, 8 bits each",
         "classes": ", ".join(counted["class_names"]),
         "source": source,

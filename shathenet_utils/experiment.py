@@ -1,0 +1,261 @@
+"""What an experiment is: a question, its variants (model × recipe × data), its seeds; and how its records are read.
+
+Nothing here trains, and nothing needs TensorFlow. The book's own experiments are declared in `book/`.
+"""
+
+import dataclasses
+import html
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from shathenet_utils import datasets, files, records
+from shathenet_utils.recipes import Recipe
+from shathenet_utils.runs import Runs
+
+BUDGETS = ("quick", "full")
+SWEEP_SEED = 100
+"""Of all sweeps; no final run has it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One variant of an experiment: a model, a recipe and data.
+
+    model: a function's name in `models`, or a user's function that returns a `keras.Model`. model_arguments: what it is
+    called with, only what differs from its defaults. label: the words a reader sees; the name where none is given.
+    validation: how many training images are set apart. images_per_class: train on so many of each class, drawn by the
+    run's seed; 0: on all. feature_extractor: a pretrained network and its input size, "efficientnet_lite0@160", whose
+    features the model is given in place of the images, with those of their mirror images. pilot: a trial run, shown
+    without interval, deciding nothing. seeds: where they are other than the experiment's. tuned_by: the sweep that chose
+    the learning rate.
+    """
+
+    name: str
+    model: str | Callable
+    recipe: Recipe
+    model_arguments: dict = dataclasses.field(default_factory=dict)
+    label: str = ""
+    dataset: str = "cifar10"
+    validation: int = 5000
+    images_per_class: int = 0
+    feature_extractor: str = ""
+    pilot: bool = False
+    seeds: tuple[int, ...] = ()
+    tuned_by: str = ""
+
+    def __post_init__(self):
+        without_flip = dataclasses.replace(self.recipe.augmentation, flip="none")
+        if self.feature_extractor and without_flip.changes_images:
+            raise ValueError(f"{self.name}: features of images can be flipped, and not augmented otherwise.")
+        if not self.label:
+            object.__setattr__(self, "label", self.name.replace("_", " "))
+
+    @property
+    def model_name(self) -> str:
+        """The name under which the model stands in a record."""
+        return self.model if isinstance(self.model, str) else f"custom:{self.model.__name__}"
+
+    def _data_and_model(self) -> dict:
+        lists = {
+            name: list(value) if isinstance(value, tuple) else value for name, value in self.model_arguments.items()
+        }
+        special = {"images_per_class": self.images_per_class, "feature_extractor": self.feature_extractor}
+        return {
+            "data": {"dataset": self.dataset, "validation": self.validation, **{k: v for k, v in special.items() if v}},
+            "model": {"name": self.model_name, "arguments": lists},
+        }
+
+    def config(self) -> dict:
+        """The full configuration, as a record holds it: JSON has lists where Python may have tuples."""
+        return self._data_and_model() | {"recipe": self.recipe.config()}
+
+    def identity(self) -> dict:
+        """The configuration without the recipe's fields at their defaults."""
+        return self._data_and_model() | {"recipe": self.recipe.identity()}
+
+    def config_hash(self) -> str:
+        """Sixteen hex digits that change with anything that makes these runs other runs."""
+        return records.config_hash(self.identity())
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A question with its variants and seeds.
+
+    quick_epochs: how many epochs the budget "quick" trains; 0: the recipe's own. keep_weights: the variants whose first
+    seed keeps its final weights. keep_weight_history: those whose first seed keeps its weights after every epoch.
+    planned: not all of its runs are recorded yet, and no page rests on it. sweep: its runs choose a learning rate, on
+    validation, with `SWEEP_SEED`; the test set is not read. threads: TensorFlow's, of each run; the bit-for-bit promise
+    holds per number of threads. custom: a user's, with no records of the book.
+
+    Raises ValueError where two variants have one name or one configuration, or where a name means no variant.
+    """
+
+    name: str
+    question: str
+    variants: tuple[Variant, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    quick_epochs: int = 0
+    keep_weights: tuple[str, ...] = ()
+    keep_weight_history: tuple[str, ...] = ()
+    planned: bool = False
+    sweep: bool = False
+    threads: int = 2
+    custom: bool = False
+
+    def __post_init__(self):
+        names = [variant.name for variant in self.variants]
+        if len(set(names)) < len(names):
+            raise ValueError(f"Experiment {self.name} has two variants of one name: {', '.join(names)}.")
+        if not self.custom and len({variant.config_hash() for variant in self.variants}) < len(names):
+            raise ValueError(f"Experiment {self.name} has two variants of one configuration.")
+        labels = [variant.label for variant in self.variants]
+        if len(set(labels)) < len(labels):
+            raise ValueError(f"Experiment {self.name} has two variants of one label: {', '.join(labels)}.")
+        for field in ("keep_weights", "keep_weight_history"):
+            if unknown := set(getattr(self, field)) - set(names):
+                raise ValueError(f"Experiment {self.name}: {field} names no variant: {', '.join(sorted(unknown))}.")
+        if self.sweep:
+            object.__setattr__(self, "seeds", (SWEEP_SEED,))
+            if any(variant.validation == 0 for variant in self.variants):
+                raise ValueError(f"Experiment {self.name}: a sweep chooses on validation images; set some apart.")
+
+    def variant(self, name: str) -> Variant:
+        """The variant of that name. Raises ValueError, listing those there are, for an unknown one."""
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        names = ", ".join(variant.name for variant in self.variants)
+        raise ValueError(f"Experiment {self.name} has no variant {name!r}; it has {names}.")
+
+    def seeds_of(self, variant: Variant) -> tuple[int, ...]:
+        """The seeds that a variant is recorded with: its own, else all, or the first of a pilot."""
+        return self.seeds[:1] if variant.pilot else variant.seeds or self.seeds
+
+    def path(self, variant: Variant, seed: int, folder: Path | None = None) -> Path:
+        """Where the record of one run lies, below the folder of records (or, if given, another)."""
+        return (folder or records.RECORDS) / self.name / variant.name / f"seed{seed}.json"
+
+    def load(self, variants: Sequence[str] | None = None) -> Runs:
+        """The recorded runs, and beside them the user's own full runs that are there already; nothing is trained.
+
+        variants: names; all where none are given. Of a custom experiment the user's runs stand in the records' place.
+        Raises RecordError where a record is missing, damaged or of another declaration.
+        """
+        chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
+        recorded, user_runs = {}, {}
+        for variant in chosen:
+            seeds = self.seeds_of(variant)
+            folder = records.runs_folder(variant.dataset, "full")
+            own = [found for seed in seeds if (found := load_user_record(self, variant, seed, folder))]
+            if not self.custom:
+                recorded[variant.name] = [load_record(self, variant, seed) for seed in seeds]
+                user_runs[variant.name] = own
+            elif own:
+                recorded[variant.name] = own
+        return self.runs(recorded, {name: own for name, own in user_runs.items() if own})
+
+    def runs(self, recorded: dict[str, list[dict]], user_runs: dict[str, list[dict]]) -> Runs:
+        """Records of this experiment, with its variants' labels and pilots."""
+        pilots = tuple(variant.name for variant in self.variants if variant.pilot)
+        labels = {variant.name: variant.label for variant in self.variants}
+        return Runs(self.name, recorded, user_runs, pilots, labels)
+
+    def table(self):
+        """A pandas table of the variants: what differs between them, by their labels."""
+        import pandas
+
+        usual = {**_flat(Recipe(epochs=1).config()), "epochs": None}
+        rows = [_flat(variant.config()) for variant in self.variants]
+        names = dict.fromkeys(name for row in rows for name in row)
+        rows = [{name: row.get(name, "default") for name in names} for row in rows]
+        index = [variant.label + (" (pilot)" if variant.pilot else "") for variant in self.variants]
+        table = pandas.DataFrame(rows, pandas.Index(index, name="variant"))
+        if len(rows) == 1:
+            return table[[name for name in table if str(table[name].iloc[0]) != str(usual.get(name))]]
+        return table[[name for name in table if table[name].nunique() > 1]]
+
+    def _seeds(self) -> str:
+        counts = {len(self.seeds_of(variant)) for variant in self.variants}
+        low, high = min(counts), max(counts)
+        if high == 1:
+            return "One seed."
+        return f"{low} seeds per variant." if low == high else f"{low} to {high} seeds per variant."
+
+    def __repr__(self):
+        """What a notebook's page shows, in plain text; all fields would fill a screen."""
+        return f"{self.question} {self._seeds()}\n{self.table().to_string()}"
+
+    def _repr_html_(self):
+        return f"<p><b>{html.escape(self.question)}</b> {self._seeds()}</p>{self.table().to_html()}"
+
+
+def _flat(config: dict, prefix: str = "") -> dict:
+    """A configuration in one level, readable names: model "v1_0" apart from an optimizer's name "adam"."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, prefix if key in ("data", "arguments", "recipe") else key)
+            continue
+        name = key.replace("_", " ")
+        if key == "name":
+            name = prefix
+        elif prefix == "model":  # a model's argument, which may have a recipe field's name
+            name = f"model's {name}"
+        flat[name] = str(value) if isinstance(value, list) else value
+    return flat
+
+
+def load_record(experiment: Experiment, variant: Variant, seed: int, folder: Path | None = None) -> dict:
+    """A record that matches its declaration; RecordError otherwise."""
+    path = experiment.path(variant, seed, folder)
+    record = records.load(path)
+    if record["config_hash"] != variant.config_hash():
+        raise records.RecordError(
+            f"{path} is of another declaration than {experiment.name} {variant.name} has now: train it again "
+            f"with `python -m shathenet_utils train {experiment.name} --record`."
+        )
+    return record
+
+
+def load_user_record(
+    experiment: Experiment, variant: Variant, seed: int, folder: Path, data: datasets.Dataset | None = None
+) -> dict | None:
+    """A user's run, if there is one of this declaration on these images (and, for a custom model, of this
+    architecture)."""
+    try:
+        record = load_record(experiment, variant, seed, folder)
+    except files.FileError:
+        return None
+    if data is not None:
+        part = datasets.subset_per_class(data, variant.images_per_class, seed)
+        if (record["data_fingerprint"], record["split"]) != (part.fingerprint, part.split):
+            return None
+    if callable(variant.model):
+        from shathenet_utils import architecture, models
+
+        built = models.build(variant.model, variant.model_arguments)
+        if record["model_digest"] != architecture.model_digest(built):
+            return None
+    return record
+
+
+def custom_experiment(model: Callable, recipe: Recipe, *, seeds: Sequence[int] = (0, 1, 2), **arguments) -> Experiment:
+    """An experiment around a user's own model function: the same protocol, table and figures.
+
+    model: returns a `keras.Model` from images (n, 32, 32, 3), values 0 to 255, to logits (n, 10). arguments: as for
+    `Variant`. Example: `runner.train(custom_experiment(my_network, Recipe(epochs=10)))`.
+    """
+    if not callable(model) or not hasattr(model, "__name__") or hasattr(model, "layers"):
+        raise TypeError(
+            f"custom_experiment() needs the function that returns a model, not {type(model).__name__}: leave out the ()."
+        )
+    variant = Variant(model.__name__, model, recipe, **arguments)
+    question = f"How accurate is {model.__name__}?"
+    return Experiment(f"custom_{model.__name__}", question, (variant,), tuple(seeds), custom=True)
+
+
+def check_budget(budget: str) -> None:
+    """Raises ValueError, listing those there are, for an unknown budget."""
+    if budget not in BUDGETS:
+        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}, not {budget!r}.")

@@ -1,0 +1,386 @@
+"""What trains a declared run and writes its record.
+
+A run is one variant with one seed. It is locked while it trains, resumes from its last epoch after a stop, and ends with
+a record below `data/records/` (the book's evidence) or `data/runs/` (everything else).
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import platform
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from shathenet_utils import book, datasets, files, machine, recipes, records, weights
+from shathenet_utils.experiment import Experiment, Variant, check_budget, load_record, load_user_record
+from shathenet_utils.recipes import Recipe
+from shathenet_utils.runs import Runs
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run: a variant of an experiment with one seed, in a budget, on a dataset; and where its files lie.
+
+    record: whether it is to be the book's evidence.
+    """
+
+    experiment: Experiment
+    variant: Variant
+    seed: int
+    budget: str
+    dataset: str
+    record: bool = False
+
+    @property
+    def name(self) -> str:
+        """Such as "v1_0 adam_1e-3 seed 0"."""
+        return f"{self.experiment.name} {self.variant.name} seed {self.seed}"
+
+    @property
+    def recipe(self) -> Recipe:
+        """The variant's, with the epochs of the budget."""
+        quick = self.budget == "quick" and self.experiment.quick_epochs
+        return dataclasses.replace(self.variant.recipe, epochs=quick or self.variant.recipe.epochs)
+
+    @property
+    def folder(self) -> Path:
+        """Below which its record will lie."""
+        return records.RECORDS if self.record else records.runs_folder(self.dataset, self.budget)
+
+    @property
+    def path(self) -> Path:
+        """Its record's."""
+        return self.experiment.path(self.variant, self.seed, self.folder)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where it keeps its state until it is finished."""
+        return records.checkpoint_path(self.path.relative_to(self.folder), self.dataset, self.budget)
+
+    def weights_path(self, suffix: str) -> Path:
+        """Weights of the book's evidence lie under data/weights/, others beside their record."""
+        root = weights.FOLDER if self.record else self.folder
+        return root / self.path.relative_to(self.folder).with_name(self.path.stem + suffix)
+
+    def is_complete(self) -> bool:
+        """Whether there is a record of it, of the declaration as it is now. Raises RecordError for a damaged one."""
+        if not self.path.exists():
+            return False
+        record = records.load(self.path)
+        whole = record["status"] == "diverged" or record["epochs"] == self.recipe.epochs  # not stopped early
+        return whole and record["config_hash"] == self.variant.config_hash()
+
+    def file_version(self) -> tuple[int, int] | None:
+        """Changes when another record takes this one's place; None while there is none."""
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def keeps(self, variants: Sequence[str]) -> bool:
+        """Whether this is the run of those variants that keeps weights: of the first seed, in the full budget."""
+        first = self.experiment.seeds_of(self.variant)[0]
+        return self.budget == "full" and self.seed == first and self.variant.name in variants
+
+    @contextlib.contextmanager
+    def exclusive(self, wait: bool = True, on_wait: Callable | None = None):
+        """Be the only process at this run, and clear away what a killed one left; as `files.locked`."""
+        with files.locked(self.checkpoint.with_suffix(".lock"), wait, on_wait) as waited:
+            kept = (self.weights_path(suffix) for suffix in (".npz", "_epochs.npz"))
+            for place in (self.path, self.checkpoint, *kept):
+                files.remove_leftovers(place)
+            yield waited
+
+
+def train(
+    experiment: Experiment,
+    variants: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    *,
+    retrain: bool = False,
+    budget: str = "full",
+    data: datasets.Dataset | None = None,
+    on_epoch: Callable[[dict], None] | None = None,
+) -> Runs:
+    """Train the chosen variants and seeds here; returns the user's runs beside the records.
+
+    What a user trained before is loaded, unless retrain is True; what is recorded and was not asked for by `seeds`,
+    `retrain` or another budget is loaded too. Ctrl-C is safe: the same call goes on from the last whole epoch. budget:
+    "quick" or "full". data: what to train on in place of the declared dataset. The user's runs go to `data/runs/`, never
+    to the records, and are never ranked among them; those of a custom experiment, which has no records, stand in their
+    place. Raises as `train_run`.
+    """
+    check_budget(budget)
+    chosen = [experiment.variant(name) for name in variants] if variants is not None else list(experiment.variants)
+    recorded, user_runs, stopped = {}, {}, False
+    for variant in chosen:
+        there = {}
+        for seed in () if experiment.custom else experiment.seeds_of(variant):
+            if experiment.path(variant, seed).exists():
+                there[seed] = load_record(experiment, variant, seed)
+        if there:
+            recorded[variant.name] = list(there.values())
+        folder = records.runs_folder(data.name if data else variant.dataset, budget)
+        for seed in experiment.seeds_of(variant) if seeds is None else seeds:
+            found = None if retrain else load_user_record(experiment, variant, seed, folder, data)
+            if found is None and (retrain or budget != "full" or seed not in there) and not stopped:
+                try:
+                    found = train_run(
+                        experiment, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds()
+                    )
+                except KeyboardInterrupt:  # before the first step or after the last
+                    print("Stopped; the same call will go on from the last whole epoch.")
+                stopped = found is None  # Ctrl-C: no other run is begun
+            if found is not None:
+                (recorded if experiment.custom else user_runs).setdefault(variant.name, []).append(found)
+    return experiment.runs(recorded, user_runs)
+
+
+def _live_seconds() -> float | None:
+    """The limit under test on what a notebook trains live, in seconds; a reader has none."""
+    limit = os.environ.get("SHATHENET_LIVE_SECONDS")
+    return float(limit) if limit else None
+
+
+def check_evidence(experiment: Experiment, variant: Variant, seed: int, budget: str) -> None:
+    """Raises ValueError for what no record can hold: a shorter budget, or a run that is not declared."""
+    if budget != "full":
+        raise ValueError("Only a run of the full budget on the declared data can be recorded.")
+    if book.EXPERIMENTS.get(experiment.name) is not experiment or seed not in experiment.seeds_of(variant):
+        raise ValueError(f"Only a declared run can be recorded; {experiment.name} {variant.name} seed {seed} is none.")
+
+
+def load_data(variant: Variant) -> datasets.Dataset:
+    """The dataset that a variant declares; raises as `datasets` does, and ValueError for an unknown one."""
+    if variant.dataset == "toy_shapes":
+        return datasets.toy_shapes()
+    if variant.dataset != "cifar10":
+        raise ValueError(f"There is no dataset {variant.dataset!r}; there are cifar10, toy_shapes.")
+    return datasets.cifar10(validation=variant.validation, download=not os.environ.get("SHATHENET_OFFLINE"))
+
+
+def train_run(
+    experiment: Experiment,
+    variant: Variant,
+    seed: int,
+    *,
+    data: datasets.Dataset | None = None,
+    budget: str = "full",
+    record: bool = False,
+    seconds: float | None = None,
+    on_epoch: Callable[[dict], None] | None = None,
+    wait: bool = True,
+) -> dict | None:
+    """Train one run and write its record; returns the record, or None where Ctrl-C stopped it.
+
+    data: what to train on instead of the declared dataset, for readers without it. record: the run is the
+    book's evidence, written below `data/records/`; otherwise it goes to `data/runs/`. seconds: a limit, under test.
+    Where another process is at the same run, its record is waited for and returned; wait: False raises files.Busy.
+    Raises ValueError where `record` asks for what evidence must not be: an undeclared run, a shorter budget, other
+    data, other threads than declared; FileError where the record could not be written.
+    """
+    from shathenet_utils import backend
+
+    check_budget(budget)
+    if record and (data is not None or seconds is not None):
+        raise ValueError("Only a run of the full budget on the declared data can be recorded.")
+    if record:
+        check_evidence(experiment, variant, seed, budget)
+    if record and backend.threads() != {"inter_op": 1, "intra_op": experiment.threads}:
+        raise ValueError(
+            f"{experiment.name} is recorded with {experiment.threads} of TensorFlow's threads, and this process has "
+            f"{backend.threads()}: record from a fresh process, `python -m shathenet_utils train {experiment.name} --record`."
+        )
+    asked = Run(experiment, variant, seed, budget, data.name if data else variant.dataset, record)
+    before = asked.file_version()
+    data = data or load_data(variant)
+    run = dataclasses.replace(asked, dataset=data.name)
+    files.check_writable(run.path.parent)
+
+    def tell():
+        print(f"Another process is training {run.name}: waiting for it.")
+
+    with run.exclusive(wait, tell) as waited:
+        ended_elsewhere = waited or asked.file_version() != before
+        if ended_elsewhere and (found := load_user_record(experiment, variant, seed, run.folder, data)):
+            return found
+        result = _train(run, data, seconds, on_epoch)
+        if result is not None:
+            records.save(result, run.path)
+            run.checkpoint.unlink(missing_ok=True)
+        return result
+
+
+def build_initialised(model: str | Callable, arguments: dict, recipe: Recipe, seed: int):
+    """A model as a run with this seed begins with it: its weights drawn, in the recipe's precision.
+
+    model: a function's name in `models`, or a function; arguments: what it is called with.
+    """
+    from shathenet_utils import backend, models, training
+
+    with backend.precision(recipe.precision):
+        training.set_seed(seed)
+        return models.build(model, arguments)
+
+
+def load_trained(name: str, variant: str, seed: int = 0):
+    """A recorded run's network, float32, with the weights that it ended with, and its record.
+
+    Raises ValueError for a run that kept no weights, or that isn't declared, FileError where they are missing.
+    """
+    from shathenet_utils import models, training
+
+    experiment = book.load_experiment(name)
+    chosen = experiment.variant(variant)
+    record = records.load(experiment.path(chosen, seed))
+    if "final" not in (record["weights"] or {}):
+        raise ValueError(f"{name} {variant} seed {seed} kept no weights: the first seed of a variant may have.")
+    model = models.build(chosen.model, chosen.model_arguments)
+    training.set_weights(model, weights.load_arrays(record["weights"]["final"]))
+    return model, record
+
+
+def prepare_inputs(
+    variant: Variant, seed: int, data: datasets.Dataset | None = None
+) -> tuple[datasets.Dataset, datasets.Dataset]:
+    """The images that a run trains on, and what its model is shown of them: themselves, or a frozen network's
+    features.
+
+    data: what to draw from in place of the variant's dataset. Raises as `datasets` and `pretrained` do.
+    """
+    images = datasets.subset_per_class(data or load_data(variant), variant.images_per_class, seed)
+    if not variant.feature_extractor:
+        return images, images
+    from shathenet_utils import pretrained
+
+    return images, pretrained.features(images, variant.feature_extractor)
+
+
+def architecture_stats(variant: Variant, model) -> dict:
+    """What a record holds of an architecture: digest, parameters and MACs, a frozen network's among the latter two."""
+    from shathenet_utils import architecture, pretrained
+
+    total = {"parameters": model.count_params(), "macs": architecture.macs(model)}
+    if variant.feature_extractor:
+        body = pretrained.frozen(variant.feature_extractor, imagenet=False)
+        total = {
+            "parameters": total["parameters"] + body.count_params(),
+            "macs": total["macs"] + architecture.macs(body),
+        }
+    return {"model_digest": architecture.model_digest(model), **total}
+
+
+def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) -> dict | None:
+    """Train one run, alone at it: its record, not yet written; None where Ctrl-C stopped it."""
+    from shathenet_utils import backend, training
+
+    variant, recipe = run.variant, run.recipe
+    model = build_initialised(variant.model, variant.model_arguments, variant.recipe, run.seed)
+    counted = architecture_stats(variant, model)  # before training: a model that can't be counted fails at once
+    images, data = prepare_inputs(variant, run.seed, data)
+    keeps_history = not seconds and run.keeps(run.experiment.keep_weight_history)
+    identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
+    identity |= {"split": data.split, "epochs": recipe.epochs, "seed": run.seed, "weight_history": keeps_history}
+    versions = {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+    identity |= {"versions": versions, "threads": backend.threads()}  # what a run ends with depends on them
+    trained = training.fit(
+        model,
+        data,
+        recipe,
+        seed=run.seed,
+        seconds=seconds,
+        on_epoch=on_epoch,
+        checkpoint=None if seconds else run.checkpoint,
+        identity=json.dumps(identity, sort_keys=True),
+        weight_history=keeps_history,
+        description=run.name,
+    )
+    if trained.status == "interrupted":
+        return None
+    evaluated = None
+    if trained.status != "diverged":
+        evaluated = _evaluated(model, data, recipe, run.experiment.sweep)
+    history = trained.history
+    return {
+        "schema": records.SCHEMA,
+        "experiment": run.experiment.name,
+        "variant": variant.name,
+        "seed": run.seed,
+        "budget": run.budget,
+        "status": "finished" if evaluated else "diverged",
+        "dataset": data.name,
+        "data_fingerprint": images.fingerprint,
+        "split": data.split,
+        "config": variant.config() | {"recipe": recipe.config()},
+        "config_hash": variant.config_hash(),
+        **counted,
+        "epochs": trained.epochs,
+        "history": history,
+        **(evaluated or dict.fromkeys(_EVALUATED)),
+        "weights": None if seconds else _kept(run, model, data, trained.weight_history) or None,
+        "seconds": {"total": round(sum(history["seconds"]), 1), "median_epoch": _median(history["seconds"])},
+        "precision": recipe.precision,
+        "threads": backend.threads(),
+        "machine": machine.machine(),
+        "versions": versions | {"python": platform.python_version()},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+_EVALUATED = (
+    "validation_accuracy", "validation_predictions", "test_accuracy", "test_accuracy_flip", "test_accuracy_tta",
+    "test_predictions",
+)  # fmt: skip
+
+
+def _evaluated(model, data: datasets.Dataset, recipe: Recipe, sweep: bool) -> dict | None:
+    """What a record holds of the trained network's predictions, `_EVALUATED`; None where logits are not finite.
+
+    sweep: the test set is not read.
+    """
+    from shathenet_utils import training
+
+    predict, found = training.predictor(model), dict.fromkeys(_EVALUATED)
+    if len(data.validation_labels):
+        logits = predict(data.validation_images)
+        if not np.isfinite(logits).all():
+            return None
+        found["validation_accuracy"] = training.accuracy(logits, data.validation_labels)
+        found["validation_predictions"] = records.encode_classes(logits.argmax(axis=1))
+    if sweep:
+        return found
+    logits = predict(data.test_images)
+    if not np.isfinite(logits).all():
+        return None
+    found["test_accuracy"] = training.accuracy(logits, data.test_labels)
+    found["test_predictions"] = records.encode_classes(logits.argmax(axis=1))
+    views = recipes.WORDS["test_views"]
+    further = views[1 : views.index(recipe.test_views) + 1]
+    for view, key in zip(further, ("test_accuracy_flip", "test_accuracy_tta"), strict=False):
+        averaged = training.average_of_views(predict, data.test_images, view)
+        found[key] = training.accuracy(averaged, data.test_labels)
+    return found
+
+
+def _kept(run: Run, model, data: datasets.Dataset, weight_history: list[dict]) -> dict:
+    """Store what this run keeps of its weights; the record's entry."""
+    from shathenet_utils import kept_weights
+
+    kept = {}
+    if run.keeps(run.experiment.keep_weights):
+        final = kept_weights.final_weights(model, data)
+        kept["final"] = weights.save_arrays(run.weights_path(".npz"), final)
+    if weight_history:
+        history = kept_weights.weight_history_arrays(model, weight_history)
+        kept["history"] = weights.save_arrays(run.weights_path("_epochs.npz"), history)
+    return kept
+
+
+def _median(values) -> float | None:
+    return round(float(np.median(values)), 3) if values else None
