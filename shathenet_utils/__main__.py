@@ -1,10 +1,13 @@
-"""python -m shathenet_utils train|list|table|check|facts|rerun: the book's records from a terminal."""
+"""python -m shathenet_utils train|queue|list|table|check|bench|facts|rerun: the book's records from a terminal."""
 
 import argparse
+import os
 import sys
 
-from shathenet_utils import ROOT, experiments, records
+from shathenet_utils import ROOT, book, files, runner
+from shathenet_utils.book import evidence, ledger
 from shathenet_utils.datasets import DatasetError
+from shathenet_utils.experiment import BUDGETS
 
 
 def _seeds(text: str) -> list[int]:
@@ -27,10 +30,10 @@ def _cores(text: str) -> int:
 
 
 def _train(arguments) -> None:
-    experiment = experiments.get(arguments.name)
+    experiment = book.load_experiment(arguments.name)
     variants = [experiment.variant(name) for name in arguments.variant] if arguments.variant else experiment.variants
     runs = [
-        experiments.Run(experiment, variant, seed, arguments.budget, variant.dataset, arguments.record)
+        runner.Run(experiment, variant, seed, arguments.budget, variant.dataset, arguments.record)
         for variant in variants
         for seed in arguments.seeds or experiment.seeds_of(variant)
     ]
@@ -39,22 +42,23 @@ def _train(arguments) -> None:
         return
     if arguments.cores:
         raise ValueError("--cores is for --cluster; here $SHATHENET_THREADS sets TensorFlow's threads.")
+    os.environ.setdefault("SHATHENET_THREADS", str(experiment.threads))
     busy = []
     for wait, pending in ((False, runs), (True, busy)):  # what others are at comes last: by then it may be done
         for run in pending:
-            if run.is_there():
+            if run.is_complete():
                 print(f"{run.name}: there already, {run.path}")
                 continue
             options = {"budget": run.budget, "record": run.record, "wait": wait}
             try:
-                record = experiments.train(experiment, run.variant, run.seed, **options)
-            except records.Busy:
+                record = runner.train_run(experiment, run.variant, run.seed, **options)
+            except files.Busy:
                 print(f"{run.name}: another process is at it")
                 busy.append(run)
                 continue
             if record is None:
                 sys.exit(130)
-            print(f"{run.name}: {_told(record)}")
+            print(f"{run.name}: {_outcome(record)}")
 
 
 def _train_on_cluster(runs, arguments) -> None:
@@ -70,17 +74,17 @@ def _train_on_cluster(runs, arguments) -> None:
         sys.exit(1)
 
 
-def _told(record: dict) -> str:
+def _outcome(record: dict) -> str:
     """How a run ended, in a line."""
     if record["status"] != "finished":
         return "diverged"
     named = (("validation", "validation_accuracy"), ("test", "test_accuracy"), ("multi-crop", "test_accuracy_tta"))
-    told = [f"{name} {record[key]:.1%}" for name, key in named if record[key] is not None]
-    return f"finished, {', '.join(told)}, {record['seconds']['total']:.0f} s"
+    accuracies = [f"{name} {record[key]:.1%}" for name, key in named if record[key] is not None]
+    return f"finished, {', '.join(accuracies)}, {record['seconds']['total']:.0f} s"
 
 
 def _list(arguments) -> None:
-    for experiment in experiments.EXPERIMENTS.values():
+    for experiment in book.EXPERIMENTS.values():
         paths = [experiment.path(v, seed) for v in experiment.variants for seed in experiment.seeds_of(v)]
         there = sum(path.exists() for path in paths)
         planned = ", planned" * experiment.planned
@@ -89,28 +93,27 @@ def _list(arguments) -> None:
 
 def _table(arguments) -> None:
     if arguments.name:
-        print(experiments.get(arguments.name).load().table().to_string())
+        print(book.load_experiment(arguments.name).load().table().to_string())
         return
-    from shathenet_utils import bench
+    from shathenet_utils.benchmarks import bench
 
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    versions, seconds = experiments.readme_table(), bench.readme_table()
-    written = experiments.with_table(text, versions)
-    written = experiments.with_table(written, seconds, bench.README_MARKS)
+    versions, seconds = ledger.readme_table(), bench.readme_table()
+    written = ledger.with_table(text, versions)
+    written = ledger.with_table(written, seconds, bench.README_MARKS)
     print(f"{versions}\n\n{seconds}")
     if written != text:
-        with records.writing_to(readme), records.written_whole(readme) as temporary:
-            temporary.write_text(written, encoding="utf-8")
+        files.write_text(readme, written)
         print(f"{readme} now holds these tables.")
-    picture = ROOT / "figures" / "ledger.png"
-    with records.writing_to(picture), records.written_whole(picture) as temporary:
-        temporary.write_bytes(experiments.ledger_figure().png())
-    print(f"{picture} shows the ledger.")
+    image = ROOT / "figures" / "ledger.png"
+    with files.writing_to(image), files.written_whole(image) as temporary:
+        temporary.write_bytes(ledger.ledger_figure().png())
+    print(f"{image} shows the ledger.")
 
 
 def _check(arguments) -> None:
-    wrong = experiments.check()
+    wrong = evidence.check()
     print("\n".join(wrong) if wrong else "Every declared run has its record, and every record its declaration.")
     if wrong:
         sys.exit(1)
@@ -123,12 +126,12 @@ def _at_least_one(text: str) -> int:
 
 
 def _bench(arguments) -> None:
-    from shathenet_utils import bench
+    from shathenet_utils.benchmarks import bench
 
     options = {"record": arguments.record, "again": arguments.again}
     try:
-        if arguments.name in experiments.EXPERIMENTS:
-            experiment = experiments.get(arguments.name)
+        if arguments.name in book.EXPERIMENTS:
+            experiment = book.load_experiment(arguments.name)
             if arguments.run:
                 results = [bench.whole_run(experiment, experiment.variant(arguments.run), **options)]
             else:
@@ -138,7 +141,7 @@ def _bench(arguments) -> None:
         else:
             names = [arguments.name] if arguments.name else [*bench.SETS, *bench.NETWORKS]
             if not set(names) <= {*bench.SETS, *bench.NETWORKS}:
-                known = ", ".join([*bench.NETWORKS, *bench.SETS, "scaling", *experiments.EXPERIMENTS])
+                known = ", ".join([*bench.NETWORKS, *bench.SETS, "scaling", *book.EXPERIMENTS])
                 raise ValueError(f"There is no measurement {arguments.name!r}; there are {known}.")
             options |= {"rounds": arguments.rounds}
             results = [bench.measured(name, **options) for name in names if name in bench.SETS]
@@ -161,8 +164,7 @@ def _facts(arguments) -> None:
     from shathenet_utils import facts
 
     counted = facts.cifar10_facts()
-    with records.writing_to(facts.PATH), records.written_whole(facts.PATH) as temporary:
-        temporary.write_text(records.to_json(counted), encoding="utf-8")
+    files.write_text(facts.PATH, files.to_json(counted))
     print(f"{facts.PATH} written.")
 
 
@@ -183,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("name")
     train.add_argument("--variant", action="append", help="only this variant; may be given more than once")
     train.add_argument("--seeds", type=_seeds, help="for example 0-4 (default: the experiment's)")
-    train.add_argument("--budget", choices=experiments.BUDGETS, default="full")
+    train.add_argument("--budget", choices=BUDGETS, default="full")
     train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
     train.add_argument("--cluster", metavar="ADDRESS", help="on a Ray cluster: auto, host:port or ray://host:port")
     train.add_argument("--cores", type=_cores, metavar="N", help="cores a run takes there (default: 1)")
@@ -215,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     try:
         chosen.do(chosen)
-    except (ValueError, DatasetError, records.RecordError) as error:
+    except (ValueError, DatasetError, files.FileError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit(130)

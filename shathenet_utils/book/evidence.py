@@ -1,0 +1,103 @@
+"""Records held against their declarations, and against themselves."""
+
+import numpy as np
+
+from shathenet_utils import files, records, weights
+from shathenet_utils.book import EXPERIMENTS, load_experiment
+from shathenet_utils.experiment import Experiment, Variant, load_record
+
+
+def check() -> list[str]:
+    """What is wrong with the records, one sentence each: missing, damaged, undeclared, of another declaration, at odds
+    with their own predictions, or tuned by a sweep that says otherwise."""
+    wrong, expected = [], set()
+    for experiment in EXPERIMENTS.values():
+        for variant in experiment.variants:
+            for seed in experiment.seeds_of(variant):
+                path = experiment.path(variant, seed)
+                expected.add(path)
+                if not experiment.planned or path.exists():
+                    wrong += _wrong_with(experiment, variant, seed)
+            if not experiment.planned and variant.tuned_by:
+                wrong += _wrong_rate(experiment, variant)
+    for path in sorted(records.RECORDS.glob("*/*/*.json")):
+        if path not in expected:
+            wrong.append(f"{path} belongs to no declared run: delete it, or declare it.")
+    return wrong
+
+
+def _wrong_with(experiment: Experiment, variant: Variant, seed: int) -> list[str]:
+    path = experiment.path(variant, seed)
+    try:
+        record = load_record(experiment, variant, seed)
+        for kept in (record["weights"] or {}).values():
+            weights.load_arrays(kept)
+    except files.FileError as error:
+        return [str(error)]
+    names = {"experiment": experiment.name, "variant": variant.name, "seed": seed, "budget": "full"}
+    wrong = []
+    if any(record[key] != value for key, value in names.items()):
+        wrong.append(f"{path} says it is {record['experiment']} {record['variant']} seed {record['seed']}.")
+    if record["config"] != variant.config():
+        wrong.append(f"{path} holds another configuration than its declaration.")
+    if record["status"] == "finished" and record["epochs"] != variant.recipe.epochs:
+        wrong.append(f"{path} has {record['epochs']} epochs, its declaration {variant.recipe.epochs}.")
+    wrong += [f"{path}: {fault}." for fault in contradictions(record)]
+    return wrong
+
+
+def contradictions(record: dict) -> list[str]:
+    """Where a record is at odds with itself: accuracies with predictions, histories with epochs, counts with parts."""
+    found = []
+    if record["dataset"] == "cifar10":
+        facts = records.facts("cifar10")
+        for part, size in (("test", 10_000), ("validation", 5_000)):
+            predictions, accuracy = record[f"{part}_predictions"], record[f"{part}_accuracy"]
+            if predictions is None or (part == "validation" and record["split"]["validation"] != size):
+                continue
+            truth = records.decode_classes(facts[f"{part}_labels"])
+            predicted = records.decode_classes(predictions)
+            if predicted.shape != truth.shape:
+                found.append(f"it holds {len(predicted):,} {part} predictions, not {len(truth):,}")
+            elif accuracy is None or abs(np.mean(predicted == truth) - accuracy) > 1e-9:
+                found.append(f"its {part} accuracy is not that of its {part} predictions")
+    for name, values in record["history"].items():
+        if values and len(values) != record["epochs"]:
+            found.append(f"its history has {len(values)} values of {name} for {record['epochs']} epochs")
+    curve = record["history"]["validation_accuracy"]
+    if record["status"] == "finished" and curve and abs(curve[-1] - record["validation_accuracy"]) > 1e-3:
+        found.append("its validation accuracy is not the last of its history")
+    if abs(sum(record["history"]["seconds"]) - record["seconds"]["total"]) > 0.1:
+        found.append("its seconds are not the sum of its epochs")
+    return found
+
+
+def _wrong_rate(experiment: Experiment, variant: Variant) -> list[str]:
+    """A final's learning rate must be its sweep's best on validation, and that not at the sweep's edge."""
+    sweep = load_experiment(variant.tuned_by)
+    alike = [other for other in sweep.variants if _tuned(other) == _tuned(variant)]
+    if not alike:
+        return [f"{experiment.name} {variant.name}: {sweep.name} has no variant of its configuration."]
+    try:
+        rates = {other.recipe.learning_rate: _validation(sweep, other) for other in alike}
+    except files.FileError as error:
+        return [str(error)]
+    best = max(rates, key=rates.get)
+    called = f"{experiment.name} {variant.name}"
+    if best != variant.recipe.learning_rate:
+        return [f"{called} has learning rate {variant.recipe.learning_rate:g}; the best of {sweep.name} is {best:g}."]
+    if best in (min(rates), max(rates)):
+        return [f"{called}: {best:g} is the best of {sweep.name} and lies at its edge: extend the sweep."]
+    return []
+
+
+def _tuned(variant: Variant) -> dict:
+    """What must be the same in a sweep and in its final: all but learning rate and epochs."""
+    identity = variant.identity()
+    recipe = {name: value for name, value in identity["recipe"].items() if name not in ("learning_rate", "epochs")}
+    return identity | {"recipe": recipe}
+
+
+def _validation(sweep: Experiment, variant: Variant) -> float:
+    record = load_record(sweep, variant, sweep.seeds[0])
+    return -1.0 if record["status"] == "diverged" else record["validation_accuracy"]
