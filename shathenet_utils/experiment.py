@@ -229,7 +229,7 @@ def load_user_record(
         return None
     if data is not None:
         part = datasets.subset_per_class(data, variant.images_per_class, seed)
-        if (record["data_fingerprint"], record["split"]) != (part.fingerprint, part.split):
+        if record["data_fingerprint"] != data.fingerprint or record["split"].get("digest") != part.digest:
             return None
     if callable(variant.model):
         from shathenet_utils import architecture, models

@@ -283,10 +283,11 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
     variant, recipe = run.variant, run.recipe
     model = build_initialised(variant.model, variant.model_arguments, variant.recipe, run.seed)
     counted = architecture_stats(variant, model)  # before training: a model that can't be counted fails at once
-    images, data = prepare_inputs(variant, run.seed, data)
+    source = data
+    images, data = prepare_inputs(variant, run.seed, source)
     keeps_history = not seconds and run.keeps(run.experiment.keep_weight_history)
-    identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.fingerprint}
-    identity |= {"split": data.split, "epochs": recipe.epochs, "seed": run.seed, "weight_history": keeps_history}
+    identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.digest}
+    identity |= {"epochs": recipe.epochs, "seed": run.seed, "weight_history": keeps_history}
     versions = {name: metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
     identity |= {"versions": versions, "threads": backend.threads()}  # what a run ends with depends on them
     trained = training.fit(
@@ -315,8 +316,8 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
         "budget": run.budget,
         "status": "finished" if evaluated else "diverged",
         "dataset": data.name,
-        "data_fingerprint": images.fingerprint,
-        "split": data.split,
+        "data_fingerprint": source.fingerprint,
+        "split": images.split | {"digest": images.digest},
         "config": variant.config() | {"recipe": recipe.config()},
         "config_hash": variant.config_hash(),
         **counted,

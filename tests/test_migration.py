@@ -34,6 +34,7 @@ def digest(path: Path) -> str:
     """Of what was measured."""
     record = json.loads(path.read_text(encoding="utf-8"))
     if "config_hash" in record:
+        record["split"].pop("digest", None)  # added since
         kept = [record[key] for key in MEASURED]
         files = [entry["sha256"] for entry in (record["weights"] or {}).values()]
         content = [kept, files]
