@@ -3,6 +3,8 @@
 Over seeds: how much a rerun on this test set would vary. Over seeds and images: how much a rerun on another test set
 of as many images would vary, which is what a claim about networks in general needs. The formulas of the second kind
 are those of a two-way random-effects model: correctness = mean + seed + image + residual, each with its own variance.
+That interval is wider as a rule. It can come out a little narrower where the seeds' part, known from few seeds, is
+nearly all of the variance, since the images' part has many more degrees of freedom.
 Welch, "The generalization of 'Student's' problem when several different population variances are involved" (1947);
 Satterthwaite, "An approximate distribution of estimates of variance components" (1946).
 """
