@@ -1,0 +1,81 @@
+"""Seconds: contenders in turn, what an epoch consists of, a machine's roofline."""
+
+import numpy as np
+
+from shathenet_utils.plots.drawing import PALETTE, Drawing, new_figure, plain_numbers
+
+
+def timing_bars(seconds: dict[str, list[float]], *, label: str, name: str) -> Drawing:
+    """Seconds of contenders that took turns: a bar for the mean, a dot per round, and how many times faster than the
+    first."""
+    figure, axes = new_figure(6.5, 0.42 * len(seconds) + 0.8)
+    ax = axes[0][0]
+    first, words = np.mean(next(iter(seconds.values()))), []
+    for row, (contender, rounds) in enumerate(seconds.items()):
+        mean = np.mean(rounds)
+        ax.barh(row, mean, color=PALETTE[0], alpha=0.45, height=0.62)
+        ax.plot(rounds, np.full(len(rounds), row), "o", color="black", markersize=3, alpha=0.7)
+        times = "" if row == 0 else f", {first / mean:.2f} times as fast"
+        ax.annotate(
+            f"{mean:.1f} s{times}", (max(rounds), row), (5, 0), textcoords="offset points", va="center", fontsize=9
+        )
+        words.append(f"{contender} {mean:.1f} s{times}")
+    ax.set_yticks(range(len(seconds)), list(seconds))
+    ax.invert_yaxis()
+    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.45 * max(max(rounds) for rounds in seconds.values())))
+    return Drawing(figure, name, f"{label.capitalize()}: {'; '.join(words)}.")
+
+
+def stacked_bars(parts: dict[str, dict[str, float]], *, label: str, name: str) -> Drawing:
+    """What a quantity consists of: a bar for each name, divided into the same parts, each with its number."""
+    kinds = list(next(iter(parts.values())))
+    figure, axes = new_figure(6.5, 0.55 * len(parts) + 1.4)
+    ax, words = axes[0][0], []
+    for row, (bar, amounts) in enumerate(parts.items()):
+        left = 0.0
+        for colour, kind in zip(PALETTE, kinds, strict=False):
+            ax.barh(row, amounts[kind], left=left, color=colour, height=0.62, label=kind if row == 0 else None)
+            if amounts[kind] > 0.06 * max(sum(other.values()) for other in parts.values()):
+                middle = left + amounts[kind] / 2
+                ax.annotate(f"{amounts[kind]:.1f}", (middle, row), ha="center", va="center", color="white", fontsize=9)
+            left += amounts[kind]
+        ax.annotate(f"{left:.1f}", (left, row), (5, 0), textcoords="offset points", va="center", fontsize=9)
+        words.append(f"{bar} {left:.1f}: {', '.join(f'{kind} {amount:.1f}' for kind, amount in amounts.items())}")
+    ax.set_yticks(range(len(parts)), list(parts))
+    ax.invert_yaxis()
+    ax.margins(x=0.12)
+    ax.set(xlabel=label)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return Drawing(figure, name, f"{label.capitalize()}. {'; '.join(words)}.")
+
+
+def roofline(
+    networks: dict[str, tuple[float, float]], roofs: dict[str, float], bandwidth: float, *, name: str
+) -> Drawing:
+    """What a machine allows, and where networks lie under it, both axes logarithmic.
+
+    networks: name → (FLOP per byte, GFLOP/s reached); roofs: label → GFLOP/s at best; bandwidth: GB/s.
+    """
+    figure, axes = new_figure(6.5, 4.2)
+    ax = axes[0][0]
+    intensity = np.geomspace(0.5, 1000, 200)
+    for colour, (label, roof) in zip(PALETTE, roofs.items(), strict=False):
+        ax.plot(intensity, np.minimum(bandwidth * intensity, roof), color=colour, linewidth=2)
+        above = roof == max(roofs.values())
+        ax.annotate(
+            f"{label}: {roof:.0f} GFLOP/s", (1000, roof), (0, 4 if above else -4), textcoords="offset points",
+            ha="right", va="bottom" if above else "top", color=colour,
+        )  # fmt: skip
+    ax.annotate(
+        f"memory: {bandwidth:.0f} GB/s", (0.6, bandwidth * 0.6), (8, -12), textcoords="offset points", color="0.35"
+    )
+    words = []
+    for label, (x, y) in networks.items():
+        ax.plot(x, y, "o", color="black", markersize=6)
+        ax.annotate(label, (x, y), (7, -4), textcoords="offset points", fontsize=9)
+        words.append(f"{label} {y:.0f} GFLOP/s at {x:.1f} FLOP per byte")
+    ax.set(xscale="log", yscale="log", xlabel="arithmetic for each byte moved, FLOP/byte", ylabel="GFLOP/s")
+    plain_numbers(ax.xaxis)
+    plain_numbers(ax.yaxis)
+    limits = ", ".join(f"{label} {roof:.0f} GFLOP/s" for label, roof in roofs.items())
+    return Drawing(figure, name, f"Roofline: {limits}, memory {bandwidth:.0f} GB/s. {'; '.join(words)}.")
