@@ -1,7 +1,9 @@
 """Execute the book's notebooks in place and store their outputs in the committed form, their figures in `figures/`.
 
-The committed form: outputs of one run from top to bottom, no timings, no widget state, no progress bars, cell ids as
-they were. What the reader guessed or trained does not enter: a rerun sees an empty output folder.
+The committed form: outputs of one run from top to bottom, the numbers of `lesson.numbers` between their markers in the
+Markdown, no timings, no widget state, no progress bars, cell ids as they were; and the rest as JupyterLab writes it, so
+that opening a page does not mark it unsaved. What the reader guessed or trained does not enter: a rerun sees an empty
+output folder.
 """
 
 import contextlib
@@ -14,10 +16,10 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
-from shathenet_utils import ROOT, datasets, progress, records
+from shathenet_utils import ROOT, datasets, files, markers, progress
 
 NOTEBOOKS = ROOT / "notebooks"
-LANGUAGE = {"name": "python"}
+KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LOAD = {"cifar10": lambda: datasets.cifar10(download=False)}
 
@@ -53,12 +55,13 @@ def execute(notebook, folder: Path):
 
 
 def committed_form(notebook):
-    """The notebook without what differs by run or machine: see the top of this file."""
-    notebook.metadata = {
-        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
-        "language_info": LANGUAGE,
-        **{key: value for key, value in notebook.metadata.items() if key == "shathenet"},
-    }
+    """The notebook without what differs by run or machine: see the top of this file. Raises RerunError for warnings.
+
+    JupyterLab writes what the kernel reports of its language into the metadata, and marks a page unsaved whose metadata
+    hold anything else; so they keep it whole, as the execution left it, the version of Python too.
+    """
+    kept = {key: value for key, value in notebook.metadata.items() if key in ("language_info", "shathenet")}
+    notebook.metadata = {"kernelspec": KERNEL, **kept}
     for count, cell in enumerate((cell for cell in notebook.cells if cell.cell_type == "code"), 1):
         cell.metadata.pop("execution", None)
         cell.execution_count = count
@@ -96,7 +99,8 @@ def _committed_output(output, count: int):
 def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
     """Execute one notebook in place; whether that changed the file.
 
-    Raises RerunError where a cell fails or the declared data is absent; the file then stays as it was.
+    Raises RerunError where a cell fails, a number is unknown or the declared data is absent; the file then stays as it
+    was.
     """
     notebook = nbformat.read(path, as_version=4)
     try:
@@ -110,16 +114,15 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
         try:
             with _environment(**clean, PYTHONPATH=str(ROOT)):  # this checkout's records, whichever is installed
                 execute(notebook, path.parent)
-            text = nbformat.writes(committed_form(notebook)) + "\n"
+            text = nbformat.writes(committed_form(markers.fill_notebook(notebook))) + "\n"
         except CellExecutionError as error:
             raise RerunError(f"{path.name} was not stored: a cell failed with {error.ename}: {error.evalue}") from None
-        except RerunError as error:
+        except (RerunError, markers.MarkerError) as error:
             raise RerunError(f"{path.name} was not stored: {error}") from None
         if text != before:
-            with records.writing_to(path), records.written_whole(path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
+            files.write_text(path, text)
         for figure in [*drawn.glob("*.png"), *drawn.glob("*.html")]:
-            with records.writing_to(figures), records.written_whole(figures / figure.name) as temporary:
+            with files.writing_to(figures), files.written_whole(figures / figure.name) as temporary:
                 temporary.write_bytes(figure.read_bytes())
     return text != before
 
