@@ -11,8 +11,8 @@ from collections.abc import Callable
 import numpy as np
 
 from shathenet_utils import records
-from shathenet_utils.blocks import Whitening, keras, layers
-from shathenet_utils.models import PixelScaling
+from shathenet_utils.backend import keras, layers
+from shathenet_utils.blocks import Whitening
 
 ACTIVATIONS = (
     "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "gelu", "silu", "sigmoid", "tanh", "softplus", "softsign",
@@ -201,7 +201,6 @@ def _identity(layer) -> dict:
 
 
 _TRANSLATIONS = {
-    PixelScaling: lambda layer: _scale(layer.scale, layer.offset),
     Whitening: _conv,
     layers.Conv2D: _conv,
     layers.DepthwiseConv2D: _conv,
@@ -263,7 +262,7 @@ def payload(
     labels=None,
     classes=None,
     *,
-    snapshots: dict | None = None,
+    weight_history: dict | None = None,
     history: dict | None = None,
     epochs: int = 20,
     title: str = "",
@@ -271,7 +270,7 @@ def payload(
     """All that the lens shows of a network, ready for JSON.
 
     pictures: uint8 (n, height, width, channels), of the network's input size; labels: (n,), numbers of `classes`, the
-    names of the network's outputs. snapshots: what a run kept of its epochs, as `records.load_arrays` reads it;
+    names of the network's outputs. weight_history: what a run kept of its epochs, as `weights.load_arrays` reads it;
     without, the model's own weights are shown. epochs: at most so many of them, first and last included, beside
     those that a large network kept of all its layers. history: a record's, for its curve. Weights are rounded to
     float16, and kernels to 8 bits and a scale where there would be more than `LARGE` bytes of them; `rounded` says
@@ -286,15 +285,15 @@ def payload(
             f"{pictures.shape}."
         )
     paths = {path for layer in found for path in layer["weights"].values()}
-    if snapshots is None:
+    if weight_history is None:
         weights = {weight.path: np.asarray(weight) for weight in model.weights if weight.path in paths}
         arrays, shown = {path: encode(_half(array)) for path, array in as_convolutions(found, weights).items()}, None
     else:
-        if lacking := sorted(paths - set(snapshots)):
-            raise LensError(f"The snapshots are not of {model.name}: they lack {lacking[0]}.")
-        stacked = {path: np.asarray(snapshots[path]) for path in paths}
-        every = snapshots.get("epochs", range(max(map(len, stacked.values()))))
-        few = snapshots.get("epochs of the rest", every)
+        if lacking := sorted(paths - set(weight_history)):
+            raise LensError(f"The weight_history are not of {model.name}: they lack {lacking[0]}.")
+        stacked = {path: np.asarray(weight_history[path]) for path in paths}
+        every = weight_history.get("epochs", range(max(map(len, stacked.values()))))
+        few = weight_history.get("epochs of the rest", every)
         kept = [[int(epoch) for epoch in some] for some in (every, few)]
         arrays, shown = _of_epochs(as_convolutions(found, stacked), *kept, epochs)
     rounded = "8 bits" if any(array["dtype"] == "i1" for array in arrays.values()) else "16 bits"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import datasets, experiments, plots, records
+from shathenet_utils import datasets, files, plots, runner, weights
+from shathenet_utils.book import ledger
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
@@ -48,9 +49,9 @@ class Lens:
     name: str = ""
 
     def to_html(self, path) -> Path:
-        """Write it as one page that opens without a network; returns its path. Raises RecordError where it can't."""
+        """Write it as one page that opens without a network; returns its path. Raises FileError where it can't."""
         path = Path(path)
-        with records.writing_to(path), records.written_whole(path) as temporary:
+        with files.writing_to(path), files.written_whole(path) as temporary:
             temporary.write_text(page(self.data), encoding="utf-8")
         return path
 
@@ -76,15 +77,15 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     """The lens on a network as a recorded run left it, with the epochs that the run kept. Its classes are CIFAR-10's,
     also where other pictures stand in for those; they then belong to none.
 
-    arguments: as for `open`. Raises as `experiments.trained` and `open`.
+    arguments: as for `open`. Raises as `runner.load_trained` and `open`.
     """
-    model, record = experiments.trained(experiment, variant, seed)
-    if "snapshots" in record["weights"]:
-        snapshots = records.load_arrays(record["weights"]["snapshots"])
-        arguments = {"snapshots": snapshots, "history": record["history"]} | arguments
+    model, record = runner.load_trained(experiment, variant, seed)
+    if "history" in record["weights"]:
+        kept = weights.load_arrays(record["weights"]["history"])
+        arguments = {"weight_history": kept, "history": record["history"]} | arguments
     if dataset.name != record["dataset"]:
         arguments = {"labels": None, "classes": datasets.CIFAR10_CLASSES} | arguments
-    title = f"{experiments.ledger_label(experiment, variant)}, seed {seed}"
+    title = f"{ledger.ledger_label(experiment, variant)}, seed {seed}"
     return open(model, dataset, **{"title": title} | arguments)
 
 
