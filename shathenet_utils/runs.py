@@ -43,7 +43,7 @@ class Runs:
         names = [*self.recorded, *self.user_runs]
         object.__setattr__(self, "labels", {name: self.labels.get(name, name) for name in names})
         for name in self.recorded:
-            if not _on_one_dataset(self.recorded[name]):
+            if len({_data(record) for record in self.recorded[name]}) > 1:
                 raise ValueError(f"{self.experiment}/{name}: its runs are on different data, so are no one variant's.")
             if len({_train_images(record) for record in self.recorded[name]}) > 1:
                 raise ValueError(f"{self.experiment}/{name}: its runs trained on different numbers of images.")
@@ -134,7 +134,7 @@ class Runs:
         means = {name: self.values(name, by).mean() for name in names if len(self.values(name, by))}
         if not means:
             raise ValueError(f"No variant of {self.experiment} has {_words(by)}: no best variant.")
-        if not _on_one_dataset([record for name in means for record in self.recorded[name]]):
+        if len({_data(self.recorded[name][0]) for name in means}) > 1:
             raise ValueError(f"The variants of {self.experiment} are on different data: no best variant.")
         return max(means, key=lambda name: (not self.diverged(name), means[name]))
 
@@ -152,13 +152,12 @@ class Runs:
                 f"{both} both have a variant {', '.join(doubled)}: give prefixes that tell them apart, such as "
                 f'prefixes=("{self.experiment}", "").'
             )
-        sides = [[record for found in runs.recorded.values() for record in found] for runs in (self, other)]
-        for what, of in (("dataset", lambda record: record["dataset"]), ("split", _split)):
-            here, there = ({of(record) for record in side} for side in sides)
+        for what, of in (("dataset", _data), ("split", _split)):
+            here, there = (
+                {of(record) for found in runs.recorded.values() for record in found} for runs in (self, other)
+            )
             if here and there and not here & there:
                 raise ValueError(f"{both} have no {what} in common, so they can't be compared: not joined.")
-        if _altered(sides[0] + sides[1]):
-            raise ValueError(f"{both} are on different images of one dataset: not joined.")
         return Runs(
             both,
             mine.recorded | theirs.recorded,
@@ -177,15 +176,13 @@ class Runs:
         import pandas
 
         rows = [] if user_only else [(self._row_label(name), found) for name, found in self.recorded.items() if found]
-        evidence = [record for found in self.recorded.values() for record in found]
+        evidence = {_data(record) for found in self.recorded.values() for record in found}
         for name, found in self.user_runs.items():
             for part in _by_kind(found):
                 dataset, budget = part[0]["dataset"], part[0]["budget"]
                 notes = ["yours"]
-                if evidence and dataset not in {record["dataset"] for record in evidence}:
-                    notes.append(dataset)
-                elif _altered([*evidence, part[0]]):
-                    notes.append(f"other {dataset}")
+                if evidence and _data(part[0]) not in evidence:
+                    notes.append(f"other {dataset} images" if dataset in {name for name, _ in evidence} else dataset)
                 if budget != "full":
                     notes.append(f"{budget} run")
                 rows.append((f"{self._row_label(name)} ({', '.join(notes)})", part))
@@ -217,13 +214,9 @@ class Runs:
     def _check_comparable(self, variant: str, baseline: str) -> None:
         """One dataset and as many training images on both sides. Raises ValueError."""
         ours, theirs = self._records(variant), self._records(baseline)
-        what = ""
-        if not _on_one_dataset([*ours, *theirs]):
-            what = "on different data"
-        elif len({_train_images(record) for record in (*ours, *theirs)}) > 1:
-            what = "on different numbers of images"
-        if what:
-            raise ValueError(f"{self.experiment}: {variant} and {baseline} were trained {what}: no difference.")
+        for of, what in ((_data, "on different data"), (_train_images, "on different numbers of images")):
+            if len({of(record) for record in (*ours, *theirs)}) > 1:
+                raise ValueError(f"{self.experiment}: {variant} and {baseline} were trained {what}: no difference.")
 
     def _prefixed(self, prefix: str) -> "Runs":
         if not prefix:
@@ -253,22 +246,9 @@ def _words(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _altered(found: list[dict]) -> bool:
-    """Whether two of these runs were on different images that have one name and one split."""
-    images = {(_exact_split(record), record["data_fingerprint"]) for record in found}
-    return len({split for split, _ in images}) < len(images)
-
-
-def _on_one_dataset(found: list[dict]) -> bool:
-    """Whether networks trained on these images can be compared: one dataset, and the same images for the same split.
-
-    The fingerprint alone can't tell: it is of the training images too, which a variant may draw for each seed.
-    """
-    return len({record["dataset"] for record in found}) <= 1 and not _altered(found)
-
-
-def _exact_split(record: dict) -> tuple:
-    return record["dataset"], *sorted(record["split"].items())
+def _data(record: dict) -> tuple[str, str]:
+    """Which images: the fingerprint is the same however they are split, and whatever part of them is trained on."""
+    return record["dataset"], record["data_fingerprint"]
 
 
 def _train_images(record: dict) -> int:
@@ -300,6 +280,8 @@ def _labels(record: dict, part: str) -> np.ndarray:
             f'The facts of {dataset} have no {part} labels: take over="seeds", or count them anew with '
             "`python -m shathenet_utils facts`."
         )
+    if facts["data_fingerprint"] != record["data_fingerprint"]:
+        raise records.RecordError(f"{_name(record)} is on other data than the facts of {dataset}.")
     return records.decode_classes(facts[f"{part}_labels"])
 
 
@@ -325,9 +307,7 @@ def _by_kind(found: list[dict]) -> list[list[dict]]:
     """Runs apart by data, number of training images and budget, so that no mean mixes them."""
     kinds = {}
     for record in found:
-        drawn = "drawn by" in record["split"]  # a subset for each seed, each with a fingerprint of its own
-        images = record["dataset"], _train_images(record), drawn or record["data_fingerprint"]
-        kinds.setdefault((*images, record["budget"]), []).append(record)
+        kinds.setdefault((_data(record), _train_images(record), record["budget"]), []).append(record)
     return list(kinds.values())
 
 
@@ -336,9 +316,11 @@ def _summary(found: list[dict], rows: list[list[dict]]) -> dict:
     first, firsts = found[0], [row[0] for row in rows]
     diverged = [str(record["seed"]) for record in found if record["status"] == "diverged"]
     epochs = sorted({record["epochs"] for record in found})
+    data = {_data(record) for record in firsts}
+    of_one_name = len({name for name, _ in data}) < len(data)
     summary = {}
-    if not _on_one_dataset(firsts):
-        summary["data"] = first["dataset"] + _altered(firsts) * f" {first['data_fingerprint'][:6]}"
+    if len(data) > 1:
+        summary["data"] = first["dataset"] + of_one_name * f" {first['data_fingerprint'][:6]}"
     if len({_train_images(record) for record in firsts}) > 1:
         summary["training images"] = f"{_train_images(first):,}"
     summary |= {
