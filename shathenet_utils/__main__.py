@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from shathenet_utils import ROOT, book, files, runner
+from shathenet_utils import ROOT, book, files, runner, worker
 from shathenet_utils.book import evidence, ledger
 from shathenet_utils.datasets import DatasetError
 from shathenet_utils.experiment import BUDGETS
@@ -43,6 +43,8 @@ def _train(arguments) -> None:
     if arguments.cores:
         raise ValueError("--cores is for --cluster; here $SHATHENET_THREADS sets TensorFlow's threads.")
     os.environ.setdefault("SHATHENET_THREADS", str(experiment.threads))
+    if arguments.watched:
+        worker.stop_with_parent()
     busy = []
     for wait, pending in ((False, runs), (True, busy)):  # what others are at comes last: by then it may be done
         for run in pending:
@@ -50,15 +52,27 @@ def _train(arguments) -> None:
                 print(f"{run.name}: there already, {run.path}")
                 continue
             options = {"budget": run.budget, "record": run.record, "wait": wait}
+            if arguments.watched:
+                options["on_epoch"] = worker.report(run.recipe.epochs)
             try:
                 record = runner.train_run(experiment, run.variant, run.seed, **options)
             except files.Busy:
                 print(f"{run.name}: another process is at it")
+                if arguments.watched:
+                    sys.exit(worker.BUSY)
                 busy.append(run)
                 continue
             if record is None:
-                sys.exit(130)
+                sys.exit(worker.STOPPED)
             print(f"{run.name}: {_outcome(record)}")
+
+
+def _queue(arguments) -> None:
+    from shathenet_utils import queue
+
+    failures = queue.train_all(arguments.names)
+    if failures:
+        sys.exit("\n".join(["error: Some runs failed:", *failures]))
 
 
 def _train_on_cluster(runs, arguments) -> None:
@@ -84,6 +98,11 @@ def _outcome(record: dict) -> str:
 
 
 def _list(arguments) -> None:
+    if arguments.missing:
+        from shathenet_utils import queue
+
+        print(queue.table())
+        return
     for experiment in book.EXPERIMENTS.values():
         paths = [experiment.path(v, seed) for v in experiment.variants for seed in experiment.seeds_of(v)]
         there = sum(path.exists() for path in paths)
@@ -190,7 +209,13 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--cluster", metavar="ADDRESS", help="on a Ray cluster: auto, host:port or ray://host:port")
     train.add_argument("--cores", type=_cores, metavar="N", help="cores a run takes there (default: 1)")
     train.set_defaults(do=_train)
-    commands.add_parser("list", help="the declared experiments").set_defaults(do=_list)
+    train.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)  # by `worker`
+    queue = commands.add_parser("queue", help="train and record every declared run that has no record yet")
+    queue.add_argument("names", nargs="*", metavar="NAME", help="experiments, in this order; all where none is named")
+    queue.set_defaults(do=_queue)
+    listed = commands.add_parser("list", help="the declared experiments")
+    listed.add_argument("--missing", action="store_true", help="runs without a record, and the hours they may take")
+    listed.set_defaults(do=_list)
     table = commands.add_parser(
         "table", help="an experiment's results; without a name, the README's record table, rewritten"
     )

@@ -18,8 +18,8 @@ def check() -> list[str]:
                 expected.add(path)
                 if not experiment.planned or path.exists():
                     wrong += _wrong_with(experiment, variant, seed)
-            if not experiment.planned and variant.tuned_by:
-                wrong += _wrong_rate(experiment, variant)
+            if not experiment.planned:
+                wrong += wrong_rate(experiment, variant)
     for path in sorted(records.RECORDS.glob("*/*/*.json")):
         if path not in expected:
             wrong.append(f"{path} belongs to no declared run: delete it, or declare it.")
@@ -72,8 +72,13 @@ def contradictions(record: dict) -> list[str]:
     return found
 
 
-def _wrong_rate(experiment: Experiment, variant: Variant) -> list[str]:
-    """A final's learning rate must be its sweep's best on validation, and that not at the sweep's edge."""
+def wrong_rate(experiment: Experiment, variant: Variant) -> list[str]:
+    """What speaks against a variant's learning rate: it must be its sweep's best on validation, and not at its edge.
+
+    Empty where no sweep chose it.
+    """
+    if not variant.tuned_by:
+        return []
     sweep = load_experiment(variant.tuned_by)
     alike = [other for other in sweep.variants if _tuned(other) == _tuned(variant)]
     if not alike:

@@ -19,9 +19,9 @@ LEDGER = {
 
 
 def ledger() -> dict[str, dict]:
-    """The book's networks, one row per network: parameters, macs, epochs, accuracy (an `Interval` over the seeds that did not
-    diverge), how many did, multi_crop (an interval, or None), and the original's published entry, or None. Raises
-    RecordError where a record is missing."""
+    """The book's networks, one row per network: parameters, macs, epochs, accuracy (an `Interval` over the seeds that
+    did not diverge), how many did, multi_crop (an interval, or None), and the original's published entry, or None.
+    Raises RecordError where a record is missing."""
     published, rows = records.published(), {}
     for label, (name, variant, original) in LEDGER.items():
         runs = load_experiment(name).load([variant] if variant else None)
