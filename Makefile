@@ -4,7 +4,7 @@ PORT ?= 8888
 IN_VENV = .venv/bin/python
 TEST = $(IN_VENV) -m pytest
 
-.PHONY: help set-up extras lab test test-all lint browser lens-picture rerun train bench table check facts requirements
+.PHONY: help set-up extras lab test test-all lint browser lens-image rerun train queue bench table check facts requirements
 .DEFAULT_GOAL := help
 
 help:
@@ -13,10 +13,11 @@ help:
 	@echo "make test-all   the same and what takes longer"
 	@echo "make rerun      execute every notebook in place and store its outputs and figures"
 	@echo "make train      train runs of your own (NAME=v1_0, OPTIONS='--variant adam_1e-3 --seeds 0')"
+	@echo "make queue      train and record every declared run that has no record yet (NAMES='dense v1_1_size')"
 	@echo "make bench      time whole epochs: ours, Keras's way, a directory flow, PyTorch (an hour; OPTIONS=v1.0 for one)"
 	@echo "make table      write the README's tables from the records"
 	@echo "make check      hold the records against their declarations"
-	@echo "make lens-picture   draw the README's picture of the lens anew"
+	@echo "make lens-image     draw the README's image of the lens anew"
 	@echo "make facts      count the facts about CIFAR-10 anew"
 	@echo "make requirements   compile requirements.txt from pyproject.toml"
 
@@ -46,8 +47,8 @@ lint: set-up
 browser: set-up
 	@$(IN_VENV) tests/chromium.py
 
-lens-picture: browser
-	@$(IN_VENV) tests/lens_picture.py
+lens-image: browser
+	@$(IN_VENV) tests/lens_image.py
 
 rerun table check facts: set-up
 	@$(IN_VENV) -m shathenet_utils $@
@@ -58,6 +59,9 @@ bench: extras
 train: set-up
 	@test -n "$(NAME)" || { echo "error: Say which experiment, for example: make train NAME=v1_0." >&2; exit 1; }
 	@$(IN_VENV) -m shathenet_utils train $(NAME) $(OPTIONS)
+
+queue: set-up
+	@$(IN_VENV) -m shathenet_utils queue $(NAMES)
 
 requirements: set-up
 	@$(IN_VENV) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --quiet --output-file requirements.txt
