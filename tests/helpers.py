@@ -7,9 +7,11 @@ import sys
 import numpy as np
 from hypothesis import settings
 
-from shathenet_utils import ROOT, experiments, records
+from shathenet_utils import ROOT, book, records, runner, weights
 from shathenet_utils.datasets import CIFAR10_CLASSES, Dataset
+from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Recipe
+from shathenet_utils.runs import Runs
 
 WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
 
@@ -38,7 +40,7 @@ def tiny_dataset(train=200, validation=50, test=60, *, seed=0, size=32, name="ti
         parts[f"{part}_labels"] = labels.astype(np.int64)
     split = {"train": train, "validation": validation, "test": test, "seed": seed}
     return Dataset(
-        **{"name": name, "fingerprint": f"{seed:016x}", "class_names": CIFAR10_CLASSES, "split": split}
+        **{"name": name, "class_names": CIFAR10_CLASSES, "split": split}
         | {"provenance": "drawn by a test; nobody; none"}
         | parts
         | changes
@@ -46,7 +48,7 @@ def tiny_dataset(train=200, validation=50, test=60, *, seed=0, size=32, name="ti
 
 
 def a_record(seed=0, *, epochs=3, **changes):
-    """A whole record with made-up numbers."""
+    """A whole record with made-up numbers, which agree with each other; no labels are known of its images."""
     curve = [round(0.4 + 0.05 * epoch + 0.01 * seed, 4) for epoch in range(epochs)]
     return dict.fromkeys(records.KEYS) | {
         "schema": records.SCHEMA,
@@ -55,42 +57,65 @@ def a_record(seed=0, *, epochs=3, **changes):
         "seed": seed,
         "budget": "full",
         "status": "finished",
-        "split": {"train": 45_000, "validation": 5_000, "test": 10_000, "seed": 0},
+        "dataset": "made_up_images",
+        "data_fingerprint": "0123456789abcdef",
+        "split": {"train": 45_000, "validation": 5_000, "test": 10_000, "seed": 0, "digest": "fedcba9876543210"},
+        "config": {"recipe": {"learning_rate": 1e-3}},
         "config_hash": "0123456789abcdef",
         "parameters": 17882,
         "macs": 2896192,
         "epochs": epochs,
-        "history": {"loss": [2.0] * epochs, "accuracy": [value + 0.1 for value in curve], "validation_accuracy": curve},
+        "history": {
+            "loss": [2.0] * epochs, "accuracy": [value + 0.1 for value in curve], "validation_loss": [2.1] * epochs,
+            "validation_accuracy": curve, "learning_rate": [1e-3] * epochs, "seconds": [4.0] * epochs,
+        },
         "validation_accuracy": curve[-1],
         "test_accuracy": curve[-1] - 0.02,
         "test_predictions": "0123456789",
-        "seconds": {"total": 12.5, "median_epoch": 4.1},
+        "seconds": {"total": 4.0 * epochs, "median_epoch": 4.0},
     } | changes  # fmt: skip
 
 
-def made_up_runs(own=None):
+def made_up_runs(user_runs=None, labels=None):
     """Two variants of three seeds; "better" lies above "plain" by 6, 5 and 4 points of test accuracy."""
     plain = [a_record(seed, test_accuracy=0.50 + 0.01 * seed) for seed in range(3)]
     better = [
         a_record(seed, variant="better", test_accuracy=0.56, validation_accuracy=0.6 + 0.01 * seed) for seed in range(3)
     ]
-    return records.Runs("made_up", {"plain": plain, "better": better}, own or {})
+    return Runs("made_up", {"plain": plain, "better": better}, user_runs or {}, labels=labels or {})
+
+
+def diverged(record):
+    """What is left of a record where the run ended in numbers that are not finite."""
+    lost = ("validation_accuracy", "validation_predictions", "test_accuracy", "test_predictions")
+    return record | dict.fromkeys(lost) | {"status": "diverged"}
+
+
+def declare(experiments, folder, patch=setattr):
+    """Make these the only declared experiments, recorded below a folder, on `tiny_dataset`.
+
+    patch: how an attribute is replaced: pytest's `monkeypatch.setattr`, or for good in a process of its own.
+    """
+    patch(records, "RECORDS", folder / "data" / "records")
+    patch(weights, "FOLDER", folder / "data" / "weights")
+    patch(book, "EXPERIMENTS", {experiment.name: experiment for experiment in experiments})
+    patch(runner, "load_data", lambda variant: tiny_dataset())
 
 
 def declared_experiment(monkeypatch, folder):
     """A declared experiment of two variants and two seeds, recorded below a folder of its own: seconds in all."""
+    from shathenet_utils import backend
+
     variants = (
-        experiments.Variant("plain", "v1_0", Recipe(epochs=1)),
-        experiments.Variant("bilinear", "v1_0", Recipe(epochs=1), {"interpolation": "bilinear"}),
+        Variant("plain", "v1_0", Recipe(epochs=1), dataset="tiny"),
+        Variant("bilinear", "v1_0", Recipe(epochs=1), {"interpolation": "bilinear"}, dataset="tiny"),
     )
-    experiment = experiments.Experiment(
-        "made_up", "Does it work?", variants, seeds=(0, 1), keep_weights=("plain",), keep_snapshots=("plain",)
-    )
+    experiment = Experiment(
+        "made_up", "Does it work?", variants, seeds=(0, 1), keep_weights=("plain",), keep_weight_history=("plain",),
+        threads=backend.threads()["intra_op"],
+    )  # fmt: skip
     monkeypatch.setenv("SHATHENET_OUTPUT", str(folder))
     monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # progress then goes to stderr, as in a terminal
-    monkeypatch.setattr(records, "RECORDS", folder / "data" / "records")
-    monkeypatch.setattr(records, "WEIGHTS", folder / "data" / "weights")
-    monkeypatch.setattr(experiments, "EXPERIMENTS", {"made_up": experiment})
-    monkeypatch.setattr(experiments, "load_data", lambda variant: tiny_dataset())
+    declare([experiment], folder, monkeypatch.setattr)
     return experiment

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from shathenet_utils import files, records, weights
-from shathenet_utils.book import EXPERIMENTS, load_experiment
+from shathenet_utils import book, files, records, weights
 from shathenet_utils.experiment import Experiment, Variant, load_record
 
 
@@ -11,7 +10,7 @@ def check() -> list[str]:
     """What is wrong with the records, one sentence each: missing, damaged, undeclared, of another declaration, at odds
     with their own predictions, or tuned by a sweep that says otherwise."""
     wrong, expected = [], set()
-    for experiment in EXPERIMENTS.values():
+    for experiment in book.EXPERIMENTS.values():
         for variant in experiment.variants:
             for seed in experiment.seeds_of(variant):
                 path = experiment.path(variant, seed)
@@ -79,7 +78,7 @@ def wrong_rate(experiment: Experiment, variant: Variant) -> list[str]:
     """
     if not variant.tuned_by:
         return []
-    sweep = load_experiment(variant.tuned_by)
+    sweep = book.load_experiment(variant.tuned_by)
     alike = [other for other in sweep.variants if _tuned(other) == _tuned(variant)]
     if not alike:
         return [f"{experiment.name} {variant.name}: {sweep.name} has no variant of its configuration."]
