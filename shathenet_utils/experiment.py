@@ -88,7 +88,8 @@ class Experiment:
     validation, with `SWEEP_SEED`; the test set is not read. threads: TensorFlow's, of each run; the bit-for-bit promise
     holds per number of threads. custom: a user's, with no records of the book.
 
-    Raises ValueError where two variants have one name or one configuration, or where a name means no variant.
+    Raises ValueError where two variants have one name, one label or one configuration, where a name means no variant,
+    and for seeds, epochs or threads that no run can have.
     """
 
     name: str
@@ -117,6 +118,12 @@ class Experiment:
                 raise ValueError(f"Experiment {self.name}: {field} names no variant: {', '.join(sorted(unknown))}.")
         if self.sweep:
             object.__setattr__(self, "seeds", (SWEEP_SEED,))
+        for seeds in (self.seeds, *(variant.seeds for variant in self.variants if variant.seeds)):
+            if not seeds or len(set(seeds)) < len(seeds) or (SWEEP_SEED in seeds and not self.sweep):
+                raise ValueError(f"Experiment {self.name} needs seeds, each once and none {SWEEP_SEED}, not {seeds}.")
+        if self.quick_epochs < 0 or self.threads < 1:
+            raise ValueError(f"Experiment {self.name} needs quick_epochs from 0 and threads from 1.")
+        if self.sweep:
             if any(variant.validation == 0 for variant in self.variants):
                 raise ValueError(f"Experiment {self.name}: a sweep chooses on validation images; set some apart.")
 
@@ -129,8 +136,8 @@ class Experiment:
         raise ValueError(f"Experiment {self.name} has no variant {name!r}; it has {names}.")
 
     def seeds_of(self, variant: Variant) -> tuple[int, ...]:
-        """The seeds that a variant is recorded with: its own, else all, or the first of a pilot."""
-        return self.seeds[:1] if variant.pilot else variant.seeds or self.seeds
+        """The seeds that a variant is recorded with: its own, else all, or the first of a pilot or a sweep."""
+        return self.seeds[:1] if variant.pilot or self.sweep else variant.seeds or self.seeds
 
     def path(self, variant: Variant, seed: int, folder: Path | None = None) -> Path:
         """Where the record of one run lies, below the folder of records (or, if given, another)."""
@@ -139,8 +146,9 @@ class Experiment:
     def load(self, variants: Sequence[str] | None = None) -> Runs:
         """The recorded runs, and beside them the user's own full runs that are there already; nothing is trained.
 
-        variants: names; all where none are given. Of a custom experiment the user's runs stand in the records' place.
-        Raises RecordError where a record is missing, damaged or of another declaration.
+        variants: names; all where none are given. Of a custom experiment the user's runs stand in the records' place,
+        only those on the images that its newest run saw: runs on other images are no runs of one variant. Raises
+        RecordError where a record is missing, damaged or of another declaration.
         """
         chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
         recorded, user_runs = {}, {}
@@ -153,7 +161,25 @@ class Experiment:
                 user_runs[variant.name] = own
             elif own:
                 recorded[variant.name] = own
+        if self.custom:
+            recorded = self._of_the_newest_images(recorded)
         return self.runs(recorded, {name: own for name, own in user_runs.items() if own})
+
+    def _of_the_newest_images(self, found: dict[str, list[dict]]) -> dict[str, list[dict]]:
+        """Of a user's runs, those on the images of the run that ended last; of each variant, on as many as its last."""
+
+        def age(record):
+            folder = records.runs_folder(record["dataset"], "full")
+            return self.path(self.variant(record["variant"]), record["seed"], folder).stat().st_mtime_ns
+
+        newest = max((record for own in found.values() for record in own), key=age, default=None)
+        kept = {}
+        for name, own in found.items():
+            same = [record for record in own if record["data_fingerprint"] == newest["data_fingerprint"]]
+            if same:
+                images = max(same, key=age)["split"]["train"]
+                kept[name] = [record for record in same if record["split"]["train"] == images]
+        return kept
 
     def runs(self, recorded: dict[str, list[dict]], user_runs: dict[str, list[dict]]) -> Runs:
         """Records of this experiment, with its variants' labels and pilots."""

@@ -7,13 +7,18 @@ PAGES = (p01_first_network, p02_bigger, p03_mixing_convolutions, p04_yardstick, 
 
 
 def _by_name(pages) -> dict[str, Experiment]:
-    """Every declared experiment, in the pages' order. Raises ValueError where two have one name."""
+    """Every declared experiment, in the pages' order. Raises ValueError where two have one name, or where what a
+    variant was tuned by is no sweep."""
     found = {}
     for page in pages:
         for experiment in page.EXPERIMENTS:
             if experiment.name in found:
                 raise ValueError(f"Two experiments are called {experiment.name}.")
             found[experiment.name] = experiment
+    for experiment in found.values():
+        for name in {variant.tuned_by for variant in experiment.variants} - {""}:
+            if name not in found or not found[name].sweep:
+                raise ValueError(f"{experiment.name} is tuned by {name}, which is no sweep.")
     return found
 
 

@@ -5,6 +5,9 @@ import numpy as np
 from shathenet_utils import book, files, records, weights
 from shathenet_utils.experiment import Experiment, Variant, load_record
 
+_TEST_ACCURACIES = ("test_accuracy", "test_accuracy_flip", "test_accuracy_tta")
+_RESULTS = ("validation_accuracy", "validation_predictions", "test_predictions", *_TEST_ACCURACIES)
+
 
 def check() -> list[str]:
     """What is wrong with the records, one sentence each: missing, damaged, undeclared, of another declaration, at odds
@@ -33,25 +36,49 @@ def _wrong_with(experiment: Experiment, variant: Variant, seed: int) -> list[str
             weights.load_arrays(kept)
     except files.FileError as error:
         return [str(error)]
+    try:
+        faults = [*_departures(record, experiment, variant, seed), *contradictions(record)]
+    except (KeyError, TypeError, ValueError) as error:  # a part that no run writes like this
+        faults = [f"it is damaged ({type(error).__name__}: {error})"]
+    return [f"{path}: {fault}." for fault in faults]
+
+
+def _departures(record: dict, experiment: Experiment, variant: Variant, seed: int) -> list[str]:
+    """Where a record departs from its declaration, beyond the hash of its configuration."""
+    found = []
     names = {"experiment": experiment.name, "variant": variant.name, "seed": seed, "budget": "full"}
-    wrong = []
     if any(record[key] != value for key, value in names.items()):
-        wrong.append(f"{path} says it is {record['experiment']} {record['variant']} seed {record['seed']}.")
+        called = f"{record['experiment']} {record['variant']} seed {record['seed']}, budget {record['budget']}"
+        found.append(f"it says it is {called}")
     if record["config"] != variant.config():
-        wrong.append(f"{path} holds another configuration than its declaration.")
+        found.append("it holds another configuration than its declaration")
     if record["status"] == "finished" and record["epochs"] != variant.recipe.epochs:
-        wrong.append(f"{path} has {record['epochs']} epochs, its declaration {variant.recipe.epochs}.")
-    wrong += [f"{path}: {fault}." for fault in contradictions(record)]
-    return wrong
+        found.append(f"it has {record['epochs']} epochs, its declaration {variant.recipe.epochs}")
+    if record["dataset"] != variant.dataset or record["split"]["validation"] != variant.validation:
+        found.append("it is on other images than its declaration")
+    if record["precision"] != variant.recipe.precision:
+        found.append(f"it has precision {record['precision']}, its declaration {variant.recipe.precision}")
+    if experiment.sweep and any(record[key] is not None for key in ("test_predictions", *_TEST_ACCURACIES)):
+        found.append("it is of a sweep and has test accuracies")
+    if not experiment.sweep and record["status"] == "finished" and record["test_predictions"] is None:
+        found.append("it keeps no test predictions")
+    return found
 
 
 def contradictions(record: dict) -> list[str]:
-    """Where a record is at odds with itself: accuracies with predictions, histories with epochs, counts with parts."""
+    """Where a record is at odds with itself or with its dataset's facts: accuracies with predictions, histories with
+    epochs, counts with parts."""
     found = []
+    if record["status"] == "diverged":
+        found += [f"it diverged and has a {key}" for key in _RESULTS if record[key] is not None]
     if record["dataset"] == "cifar10":
         facts = records.facts("cifar10")
+        if record["data_fingerprint"] != facts["data_fingerprint"]:
+            found.append("its images are not those of the dataset's facts")
         for part, size in (("test", 10_000), ("validation", 5_000)):
             predictions, accuracy = record[f"{part}_predictions"], record[f"{part}_accuracy"]
+            if predictions is None and part == "test" and accuracy is not None:
+                found.append("its test accuracy has no test predictions")
             if predictions is None or (part == "validation" and record["split"]["validation"] != size):
                 continue
             truth = records.decode_classes(facts[f"{part}_labels"])
@@ -61,10 +88,11 @@ def contradictions(record: dict) -> list[str]:
             elif accuracy is None or abs(np.mean(predicted == truth) - accuracy) > 1e-9:
                 found.append(f"its {part} accuracy is not that of its {part} predictions")
     for name, values in record["history"].items():
-        if values and len(values) != record["epochs"]:
+        none = name.startswith("validation") and not record["split"]["validation"]
+        if len(values) != (0 if none else record["epochs"]):
             found.append(f"its history has {len(values)} values of {name} for {record['epochs']} epochs")
     curve = record["history"]["validation_accuracy"]
-    if record["status"] == "finished" and curve and abs(curve[-1] - record["validation_accuracy"]) > 1e-3:
+    if record["status"] == "finished" and record["validation_accuracy"] != (curve[-1] if curve else None):
         found.append("its validation accuracy is not the last of its history")
     if abs(sum(record["history"]["seconds"]) - record["seconds"]["total"]) > 0.1:
         found.append("its seconds are not the sum of its epochs")
