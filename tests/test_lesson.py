@@ -1,13 +1,18 @@
-"""A page's furniture: exercises that tell what they saw, guesses that are kept, sentences that are computed."""
+"""A page's furniture: minutes, computed numbers, predictions that are kept, live data, checks."""
 
+import importlib.metadata
 import json
+import sys
 import types
 
 import numpy as np
 import pytest
-from helpers import a_record, declared_experiment, made_up_runs, tiny_dataset
+from helpers import a_record, tiny_dataset
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from shathenet_utils import datasets, lesson, records
+from shathenet_utils import datasets, lesson, markers, records, stats
+from shathenet_utils.exercises import Exercise
+from shathenet_utils.lesson import page, predictions
 
 
 @pytest.fixture
@@ -25,126 +30,160 @@ def markup(shown):
     return shown._repr_mimebundle_()["text/html"]
 
 
+# Numbers
+
+
+def test_numbers_are_a_table_and_texts_for_the_markdown():
+    shown = lesson.numbers(
+        with_bn=stats.Interval(0.841, 0.838, 0.844, 5),
+        gain=stats.Difference(0.032, 0.028, 0.036, 5),
+        parameters=17882,
+        fewer=np.int64(-1234),
+        low="0.01",
+    )
+    texts = {
+        "with_bn": "84.1\u202f% (83.8 to 84.4)",
+        "gain": "+3.2 points (+2.8 to +3.6)",
+        "parameters": "17,882",
+        "fewer": "−1,234",
+        "low": "0.01",
+    }
+    assert shown._repr_mimebundle_()[markers.MIME] == texts
+    assert words(shown).splitlines() == [f"{name}: {text}" for name, text in texts.items()]
+    assert all(text in markup(shown) for text in texts.values())
+
+
+@pytest.mark.parametrize("value", [0.5, np.float32(0.5), True, None, [1], 1j, (0.1, 0.2, 0.3, 5)], ids=repr)
+def test_a_number_whose_text_is_not_known_is_refused(value):
+    with pytest.raises(TypeError, match="The number gain is of type .*: say what it is"):
+        lesson.numbers(gain=value)
+
+
+@pytest.mark.parametrize("value", ["", " ", "two\nlines", "a <b>", "`code`", "$x$"], ids=repr)
+def test_a_text_that_would_break_the_sentence_is_refused(value):
+    with pytest.raises(ValueError, match="The text of gain goes into a sentence"):
+        lesson.numbers(gain=value)
+
+
 # Exercises
 
 
-def width(size, stride):
-    return -(-size // stride)
+def test_a_page_checks_an_exercise_by_its_name(monkeypatch, capsys):
+    module = types.ModuleType("shathenet_utils.exercises.p98")
+    module.EXERCISES = {"98.1": Exercise(lambda size: 2 * size, [(3,), (4,)], "Twice.")}
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    lesson.check_exercise("98.1", lambda size: ...)
+    lesson.check_exercise("98.1", lambda size: 6)
+    lesson.check_exercise("98.1", lambda size: size + size)
+    lesson.check_exercise("98.2", lambda size: size)
+    assert capsys.readouterr().out.splitlines() == [
+        "Exercise 98.1 is still open: <lambda>(3) should give 6. Hint: Twice.",
+        "Exercise 98.1, not yet: <lambda>(4) gave 6, expected 8. Hint: Twice.",
+        "Exercise 98.1 is right on 2 inputs, for example <lambda>(4) = 8.",
+        "There is no exercise 98.2.",
+    ]
 
 
-def checked(answer, capsys, expected=width, inputs=((192, 6), (33, 2)), **arguments):
-    lesson.check("01.2", answer, expected, inputs, **arguments)
-    return capsys.readouterr().out
+# The page's network
 
 
-def test_an_open_exercise_shows_the_input_and_what_is_expected(capsys):
-    def output_width(size, stride):
-        return ...
+def network(**changes):
+    from shathenet_utils.backend import keras, layers
 
-    assert checked(output_width, capsys) == "Exercise 01.2 is still open: output_width(192, 6) should give 32.\n"
-    assert "is still open" in checked(lambda size, stride: None, capsys)
-
-
-def test_a_wrong_answer_is_shown_with_input_answer_and_expected_value(capsys):
-    def output_width(size, stride):
-        return size // stride
-
-    assert checked(output_width, capsys) == "Exercise 01.2, not yet: output_width(33, 2) gave 16, expected 17.\n"
-
-
-def test_an_answer_that_raises_is_told_with_the_input(capsys):
-    def output_width(size, stride):
-        return size / 0
-
-    printed = checked(output_width, capsys)
-    assert printed == "Exercise 01.2, not yet: output_width(192, 6) stopped with ZeroDivisionError: division by zero.\n"
+    names = {"conv1": "conv1", "padding": "same", "filters": 32} | changes
+    images = keras.Input((32, 32, 3), name="images")
+    x = layers.UpSampling2D(6, name="enlarge")(layers.Rescaling(1 / 255, name="scale")(images))
+    convolutions = [(names["conv1"], 16, 7, 6), ("conv2", 16, 5, 4), ("conv3", names["filters"], 3, 2)]
+    for name, filters, kernel_size, strides in convolutions:
+        x = layers.Conv2D(
+            filters, kernel_size, strides, padding=names["padding"], activation="relu", name=name,
+            kernel_initializer="truncated_normal",
+        )(x)  # fmt: skip
+    x = layers.Flatten(name="flatten")(layers.MaxPooling2D(2, name="pool")(x))
+    x = layers.Dense(32, activation="relu", kernel_initializer="truncated_normal", name="dense")(x)
+    return keras.Model(images, layers.Dense(10, kernel_initializer="truncated_normal", name="logits")(x))
 
 
-def test_a_right_answer_is_shown_with_an_example(capsys):
-    printed = checked(width, capsys)
-    assert printed == "Exercise 01.2 is right on 2 inputs, for example width(192, 6) = 32.\n"
+def test_a_pages_network_is_the_packages():
+    lesson.assert_same_network(network(), "v1_0")
 
 
 @pytest.mark.parametrize(
-    ("given", "right"),
+    ("changes", "difference"),
     [
-        (32.0, True), (np.float32(32), True), (np.int64(32), True), (32 + 1e-7, True), (32.1, False),
-        (float("nan"), False), ("32 pixels", False), ([32, 32], False), ({"size": 32}, False), (np.array([32]), False),
+        ({"conv1": "first"}, "at conv1 it has name=first, and v1_0 has name=conv1."),
+        ({"padding": "valid"}, "at conv1 it has padding=valid, and v1_0 has padding=same."),
+        ({"filters": 64}, "at conv3 it has filters=64, and v1_0 has filters=32."),
     ],
-    ids=str,
-)  # fmt: skip
-def test_an_answer_counts_by_its_value(capsys, given, right):
-    printed = checked(lambda size, stride: given, capsys, inputs=[(192, 6)])
-    assert ("is right" in printed) == right
-    assert ("expected 32" in printed) != right
+)
+def test_a_network_that_is_another_is_named_by_its_first_difference(changes, difference):
+    with pytest.raises(AssertionError) as error:
+        lesson.assert_same_network(network(**changes), "v1_0")
+    assert str(error.value) == f"This is not v1_0: {difference}"
 
 
-def test_arrays_are_shown_by_shape_and_first_entries(capsys):
-    large = np.arange(12.0).reshape(3, 4)
-    printed = checked(lambda array: array + 1, capsys, lambda array: array, [(large,)])
-    assert (
-        "<lambda>(an array of shape (3, 4) starting 0, 1, 2) gave an array of shape (3, 4) starting 1, 2, 3" in printed
-    )
+def test_a_network_with_other_arguments_or_more_layers_is_another():
+    from shathenet_utils.backend import keras, layers
+
+    with pytest.raises(AssertionError, match="at enlarge it has interpolation=nearest, and v1_0 has .*=bilinear"):
+        lesson.assert_same_network(network(), "v1_0", {"interpolation": "bilinear"})
+    model = network()
+    longer = keras.Model(model.input, layers.ReLU()(model.output))
+    with pytest.raises(AssertionError, match="after the last layer it has kind=ReLU, .*and v1_0 has kind=no layer"):
+        lesson.assert_same_network(longer, "v1_0")
 
 
-def test_the_tolerance_is_the_exercises(capsys):
-    def roughly(size, stride):
-        return 1.005 * width(size, stride)
-
-    assert "is right" in checked(roughly, capsys, tolerance=0.01)
-    assert "not yet" in checked(roughly, capsys)
-
-
-# Guesses
+# Predictions
 
 
 def press_keep(shown, value):
     _, row = shown.widget.children
-    field, button, told = row.children
+    field, button, status = row.children
     field.value = value
     button.click()
-    return told.value
+    return status.value
 
 
 def test_a_guess_is_kept_and_compared(folder):
-    assert words(lesson.compare("01.v1_0", 60.8)) == "Measured: 60.8 %. You kept no guess."
-    shown = lesson.guess("01.v1_0", "How many per cent?", 10, 100)
+    assert words(lesson.compare_number("01.v1_0", 60.8)) == "Measured: 60.8\u202f%. You kept no guess."
+    shown = lesson.predict_number("01.v1_0", "How many per cent?", 10, 100)
     assert "How many per cent?" in words(shown)
     assert press_keep(shown, 50) == "Kept: 50 %"
-    assert words(lesson.compare("01.v1_0", 60.8)) == "Measured: 60.8 %. You guessed 50 %, 10.8 away."
-    assert words(lesson.compare("01.v1_0", 3, "filters")) == "Measured: 3 filters. You guessed 50 filters, 47 away."
-    assert press_keep(lesson.guess("00.nearest", "And here?", 0, 100), 30) == "Kept: 30 %"
+    assert words(lesson.compare_number("01.v1_0", 60.8)) == "Measured: 60.8\u202f%. You guessed 50\u202f%, 10.8 away."
+    assert (
+        words(lesson.compare_number("01.v1_0", 3, "filters")) == "Measured: 3 filters. You guessed 50 filters, 47 away."
+    )
+    assert press_keep(lesson.predict_number("00.nearest", "And here?", 0, 100), 30) == "Kept: 30 %"
     assert json.loads((folder / "data" / "guesses.json").read_text()) == {"01.v1_0": 50, "00.nearest": 30}
-    _, row = lesson.guess("01.v1_0", "Again?", 10, 100).widget.children
+    _, row = lesson.predict_number("01.v1_0", "Again?", 10, 100).widget.children
     assert (row.children[0].value, row.children[2].value) == (50, "Kept: 50 %")
 
 
 def parts_of(shown):
-    """The widgets of an order: list, up, down, keep, what is told."""
-    _, row, told = shown.widget.children
+    """The widgets of an order: list, up, down, keep, status."""
+    _, row, status = shown.widget.children
     listed, buttons = row.children
-    return listed, *buttons.children, told
+    return listed, *buttons.children, status
 
 
 @pytest.mark.parametrize(("kernel_size", "channels", "filters", "side"), [(3, 3, 16, 8), (5, 7, 4, 6), (7, 2, 9, 5)])
 def test_costs_of_convolutions_are_kerass(kernel_size, channels, filters, side):
-    from keras import Input, Model, layers
-
-    from shathenet_utils import models
+    from shathenet_utils.architecture import macs
+    from shathenet_utils.backend import keras, layers
 
     def built(*kernels):
-        x = pictures = Input((side, side, channels))
+        x = images = keras.Input((side, side, channels))
         for size in kernels:
             x = layers.Conv2D(filters, size, padding="same")(x)
-        return Model(pictures, x)
+        return keras.Model(images, x)
 
     ways = ([kernel_size], [(1, kernel_size), (kernel_size, 1)], [3] * ((kernel_size - 1) // 2))
-    right = [(model.count_params(), models.macs(model)) for model in (built(*kernels) for kernels in ways)]
+    right = [(model.count_params(), macs(model)) for model in (built(*kernels) for kernels in ways)]
     assert list(lesson.convolution_costs(kernel_size, channels, filters, side).values()) == right
 
 
 def test_a_calculator_follows_its_sliders_and_is_a_table_where_they_are_dead():
-    shown = lesson.calculator(kernel_size=5, channels=64, filters=64, side=24)
+    shown = lesson.convolution_calculator(kernel_size=5, channels=64, filters=64, side=24)
     *sliders, table = shown.widget.children
     kernel_size, channels, filters, side = sliders
     assert "102,464" in table.value  # 5 · 5 · 64 · 64 + 64
@@ -159,7 +198,7 @@ def test_an_order_is_moved_kept_and_compared(folder):
     assert words(lesson.compare_order("11.order", measured)) == (
         "Measured, best first: blur, pool, stride. You kept no order."
     )
-    listed, up, down, keep, told = parts_of(lesson.order("11.order", "Which loses least?", measured))
+    listed, up, down, keep, status = parts_of(lesson.predict_order("11.order", "Which loses least?", measured))
     assert (listed.options, listed.index) == (("pool", "stride", "blur"), 0)
     up.click()  # at the top already
     down.click()
@@ -168,43 +207,34 @@ def test_an_order_is_moved_kept_and_compared(folder):
     up.click()
     assert (listed.options, listed.value) == (("stride", "blur", "pool"), "blur")
     keep.click()
-    assert told.value == "Kept: stride, blur, pool."
+    assert status.value == "Kept: stride, blur, pool."
     assert words(lesson.compare_order("11.order", measured)) == (
-        "Measured, best first: blur, pool, stride. Of 3 pairs, your order has 1 the right way round."
+        "Measured, best first: blur, pool, stride. Your order agrees with it on 1 of 3 pairs."
     )
-    assert parts_of(lesson.order("11.order", "Again?", measured))[0].options == ("stride", "blur", "pool")
+    assert parts_of(lesson.predict_order("11.order", "Again?", measured))[0].options == ("stride", "blur", "pool")
     assert "You kept no order" in words(lesson.compare_order("11.order", {"pool": 1, "stride": 2}))  # other names
 
 
 def test_an_order_is_a_plain_question_where_widgets_are_dead(folder):
-    shown = lesson.order("11.order", "Which <one>?", ["pool", "stride"])._repr_mimebundle_()
+    shown = lesson.predict_order("11.order", "Which <one>?", ["pool", "stride"])._repr_mimebundle_()
     assert "Which &lt;one&gt;?" in shown["text/html"]
     assert "best first, before you read on: pool, stride.)" in shown["text/plain"]
 
 
 def test_an_order_and_a_guess_under_one_key_are_no_error(folder):
-    lesson.keep_guess("11.order", 5)
+    predictions._keep("11.order", 5)
     assert "You kept no order" in words(lesson.compare_order("11.order", {"pool": 1, "stride": 2}))
-    lesson.keep_guess("11.order", ["pool", "stride"])
-    assert "You kept no guess" in words(lesson.compare("11.order", 50))
+    predictions._keep("11.order", ["pool", "stride"])
+    assert "You kept no guess" in words(lesson.compare_number("11.order", 50))
 
 
-def test_a_hint_stands_where_an_answer_is_not_right_and_not_where_it_is(capsys):
-    assert checked(lambda *_: ..., capsys, hint="Round up.").endswith(" Hint: Round up.\n")
-    assert checked(lambda *_: 1, capsys, hint="Round up.").endswith(" Hint: Round up.\n")
-    assert "Hint" not in checked(width, capsys, hint="Round up.")
-
-
-def test_results_are_a_table_and_differences_by_one_call(monkeypatch):
-    shown = []
-    monkeypatch.setattr("IPython.display.display", shown.append)
-    drawing = lesson.results("v1_0", baseline="adam_1e-4")
-    assert list(shown[0].index) == ["adam_1e-4", "adam_1e-3", "adam_1e-3_bilinear"]
-    assert drawing.alt
+def test_a_guess_is_compared_with_the_mean_of_an_interval(folder):
+    interval = stats.Interval(0.608, 0.602, 0.614, 5)
+    assert words(lesson.compare_number("01.v1_0", interval)) == "Measured: 60.8\u202f%. You kept no guess."
 
 
 def test_a_guess_is_a_widget_where_widgets_live_and_a_question_elsewhere(folder):
-    shown = lesson.guess("01.v1_0", "How <many>?", 10, 100)._repr_mimebundle_()
+    shown = lesson.predict_number("01.v1_0", "How <many>?", 10, 100)._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in shown
     assert "How &lt;many&gt;?" in shown["text/html"]
     assert "How <many>? (A guess from 10 to 100 %" in shown["text/plain"]
@@ -219,18 +249,12 @@ def test_a_damaged_file_of_guesses_is_no_error_and_takes_new_ones(folder, conten
     path = folder / "data" / "guesses.json"
     path.parent.mkdir()
     path.write_bytes(content)
-    assert "You kept no guess" in words(lesson.compare("01.v1_0", 60.8))
-    assert press_keep(lesson.guess("01.v1_0", "How many?", 10, 100), 50) == "Kept: 50 %"
+    assert "You kept no guess" in words(lesson.compare_number("01.v1_0", 60.8))
+    assert press_keep(lesson.predict_number("01.v1_0", "How many?", 10, 100), 50) == "Kept: 50 %"
     assert json.loads(path.read_text()) == {"01.v1_0": 50}
 
 
-# Sentences
-
-
-def test_a_sentence_holds_its_numbers_and_escapes_its_text():
-    shown = lesson.say("{name} gains\n  {gap:.1%} with {count:,} parameters.", name="a<b>&", gap=0.059, count=17882)
-    assert words(shown) == "a<b>& gains 5.9\u202f% with 17,882 parameters."
-    assert markup(shown) == "<p>a&lt;b&gt;&amp; gains 5.9\u202f% with 17,882 parameters.</p>"
+# What a cell shows
 
 
 def test_a_table_of_facts_escapes_and_reads_as_text():
@@ -240,20 +264,70 @@ def test_a_table_of_facts_escapes_and_reads_as_text():
     assert "&lt;i&gt;" in markup(shown) and "a &amp; b" in markup(shown)
 
 
-def test_a_header_counts_minutes_from_words_and_from_records():
-    assert words(lesson.header("00")).endswith("minutes to read; a minute or so to run from the records.")
-    runs = made_up_runs()
-    for found in runs.recorded.values():
-        for record in found:
-            record |= {"machine": {"cores": 2, "processor": "AMD <EPYC>"}, "seconds": {"total": 600.0}}
-    shown = lesson.header("00", types.SimpleNamespace(load=lambda: runs))
-    assert "60 minutes to train its 6 runs again, as fast as they went on 2 cores of an AMD <EPYC>." in words(shown)
+# The header
+
+
+def runs_of(seconds, **machine):
+    record = {"machine": {"cores": 2, "processor": "AMD <EPYC>"} | machine}
+    slow_and_fast = [record | {"seconds": {"total": 3 * seconds}}, record | {"seconds": {"total": seconds}}]
+    runs = types.SimpleNamespace(recorded={"plain": slow_and_fast, "better": slow_and_fast})
+    return types.SimpleNamespace(load=lambda: runs)
+
+
+def test_training_again_is_as_long_as_each_variants_fastest_run():
+    shown = lesson.header("00", runs_of(600.0))
+    assert "Training its 4 runs again takes about 40 minutes on 2 cores (AMD <EPYC>)." in words(shown)
     assert "AMD &lt;EPYC&gt;" in markup(shown)
-    question, other = types.SimpleNamespace(load=lambda: runs), made_up_runs()
-    for record in (record for found in other.recorded.values() for record in found):
-        record |= {"machine": {"cores": 4, "processor": "M3"}, "seconds": {"total": 60.0}}
-    both = words(lesson.header("00", question, types.SimpleNamespace(load=lambda: other)))
-    assert "66 minutes to train its 12 runs again, as fast as they went on 2 cores of an AMD <EPYC> and 4 c" in both
+    both = words(lesson.header("00", runs_of(1800.0), runs_of(60.0, cores=4, processor="M3")))
+    assert "its 8 runs again takes about 2.1 hours on 2 cores (AMD <EPYC>) and 4 cores (M3)." in both
+    assert "Training" not in words(lesson.header("00"))
+
+
+def text(count, tag="", heading=""):
+    source = f"{heading}\n\n{'word ' * count}"
+    return new_markdown_cell(source, metadata={"tags": [tag] if tag else []})
+
+
+def test_minutes_are_counted_per_section():
+    cells = [
+        text(20, "part-question", "# 99 · A page"),
+        new_code_cell("a = 1  # " + "word " * 1000),
+        text(400, "part-idea", "## The idea: **small** things"),
+        text(200),
+        new_markdown_cell("```python\n" + "word " * 1000 + "\n```\n`" + "word " * 500 + "`"),
+        text(200, "part-keras", "## In Keras"),
+        text(100, "part-exercises", "## Exercises"),
+        text(800, "appendix", "## Appendix: more"),
+    ]
+    minutes = {"exercises": 40, "sections": {"part-keras": 3}}
+    notebook = new_notebook(cells=cells, metadata={"shathenet": {"minutes": minutes}})
+    assert page.section_minutes(notebook) == {
+        "Introduction": 1,
+        "The idea: **small** things": 3,
+        "In Keras": 1 + 3,
+        "Exercises": 1 + 40,
+        "Appendix: more": 4,
+    }
+
+
+def test_a_header_does_not_change_when_its_pages_numbers_are_filled():
+    empty, filled = (
+        new_notebook(cells=[new_markdown_cell(f"a <!--=gain-->{text}<!--/--> " * 200)])
+        for text in ("", "a b c d e f g")
+    )
+    assert page.section_minutes(empty) == page.section_minutes(filled)
+
+
+def test_a_header_lists_its_sections_and_their_sum(monkeypatch):
+    monkeypatch.setattr(page, "section_minutes", lambda notebook: {"The <idea>": 3, "Exercises": 41, "Appendix: x": 9})
+    shown = lesson.header("00")
+    assert words(shown).splitlines() == [
+        "About 44 minutes in all. The page runs from its records in about a minute.",
+        "The <idea>: 3 min",
+        "Exercises: 41 min",
+        "Appendix: x: 9 min",
+    ]
+    assert "<li>The &lt;idea&gt;: 3 min</li>" in markup(shown)
 
 
 # Data and environment
@@ -269,7 +343,7 @@ def displayed(monkeypatch):
 def test_without_data_a_banner_names_the_stand_in_and_the_ways_to_the_data(monkeypatch, tmp_path, displayed):
     stand_in = tiny_dataset()
     monkeypatch.setenv("SHATHENET_DATA", str(tmp_path))
-    monkeypatch.setattr(datasets, "toy_shapes", lambda: stand_in, raising=False)
+    monkeypatch.setattr(datasets, "toy_shapes", lambda: stand_in)
     assert lesson.data() is stand_in
     [banner] = displayed
     assert "run on drawn shapes, not on CIFAR-10" in words(banner)
@@ -277,37 +351,80 @@ def test_without_data_a_banner_names_the_stand_in_and_the_ways_to_the_data(monke
     assert 'role="alert"' in markup(banner)
 
 
+@pytest.mark.parametrize(("seconds", "count"), [("3", 500), (None, 4000)])
+def test_live_images_are_few_and_evenly_drawn(monkeypatch, seconds, count):
+    monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
+    if seconds:
+        monkeypatch.setenv("SHATHENET_LIVE_SECONDS", seconds)
+    live = lesson.live_images(datasets.toy_shapes(4500, 1200, 100))
+    assert np.bincount(live.train_labels).tolist() == [count // 10] * 10
+    assert np.bincount(live.validation_labels).tolist() == [100] * 10
+    assert len(live.train_images) == live.split["train"] == count
+    assert len(live.validation_images) == live.split["validation"] == 1000
+    assert len(live.test_images) == 100
+
+
+def test_live_images_are_drawn_from_a_pages_data(monkeypatch, displayed):
+    stand_in = tiny_dataset(600, 50, 60)
+    monkeypatch.setattr(datasets, "cifar10", lambda **_: stand_in)
+    monkeypatch.setenv("SHATHENET_LIVE_SECONDS", "3")
+    live = lesson.live_images()
+    assert len(live.train_images) == 500
+    assert len(live.validation_images) == 50  # all there are
+    assert not displayed
+
+
 @pytest.fixture
-def pictures_at_hand(monkeypatch, tmp_path):
+def images_at_hand(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "RECORDS", tmp_path)
     monkeypatch.delenv("SHATHENET_FIGURES", raising=False)
     return types.SimpleNamespace(name="cifar10", fingerprint="0123456789abcdef")
 
 
-def test_what_takes_pictures_to_count_is_recorded_by_a_rerun_and_shown_alike_without(
-    monkeypatch, pictures_at_hand, displayed
+def test_what_takes_images_to_compute_is_recorded_by_a_rerun_and_shown_alike_without(
+    monkeypatch, images_at_hand, displayed
 ):
     with pytest.raises(records.RecordError, match="99_dead"):
-        lesson.counted("99_dead", None, datasets.toy_shapes())
+        lesson.load_or_compute("99_dead", None, datasets.toy_shapes())
     monkeypatch.setenv("SHATHENET_FIGURES", "somewhere")
-    assert lesson.counted("99_dead", lambda: {"v1.0": {"first": 0.123456}}, pictures_at_hand) == {
+    assert lesson.load_or_compute("99_dead", lambda: {"v1.0": {"first": 0.123456}}, images_at_hand) == {
         "v1.0": {"first": 0.1235}
     }
     monkeypatch.delenv("SHATHENET_FIGURES")
-    assert lesson.counted("99_dead", None, datasets.toy_shapes()) == {"v1.0": {"first": 0.1235}}
-    assert lesson.counted("99_dead", lambda: {"v1.0": {"first": 0.1275}}, pictures_at_hand)["v1.0"]["first"] == 0.1235
+    assert lesson.load_or_compute("99_dead", None, datasets.toy_shapes()) == {"v1.0": {"first": 0.1235}}
+    assert (
+        lesson.load_or_compute("99_dead", lambda: {"v1.0": {"first": 0.1275}}, images_at_hand)["v1.0"]["first"]
+        == 0.1235
+    )
     assert not displayed
     assert (
         json.loads((records.RECORDS / "facts" / "99_dead.json").read_text())["data_fingerprint"] == "0123456789abcdef"
     )
 
 
-@pytest.mark.parametrize("found", [{"v1.0": {"first": 0.9}}, {"v1.0": {"last": 0.1235}}, {"mine": {"first": 0.1235}}])
-def test_what_a_reader_counts_otherwise_is_shown_under_a_banner(monkeypatch, pictures_at_hand, displayed, found):
+def test_what_takes_minutes_is_computed_by_a_rerun_and_where_there_is_no_record(monkeypatch, images_at_hand):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return {"v1.0": {"first": 0.1 * len(calls)}}
+
+    def load():
+        return lesson.load_or_compute("99_slow", compute, images_at_hand, again=False)["v1.0"]["first"]
+
+    assert (load(), load()) == (0.1, 0.2)
     monkeypatch.setenv("SHATHENET_FIGURES", "somewhere")
-    lesson.counted("99_dead", lambda: {"v1.0": {"first": 0.1235}}, pictures_at_hand)
+    assert load() == 0.3
     monkeypatch.delenv("SHATHENET_FIGURES")
-    assert lesson.counted("99_dead", lambda: found, pictures_at_hand) == found
+    assert (load(), load(), len(calls)) == (0.3, 0.3, 3)
+
+
+@pytest.mark.parametrize("found", [{"v1.0": {"first": 0.9}}, {"v1.0": {"last": 0.1235}}, {"mine": {"first": 0.1235}}])
+def test_what_a_reader_computes_otherwise_is_shown_under_a_banner(monkeypatch, images_at_hand, displayed, found):
+    monkeypatch.setenv("SHATHENET_FIGURES", "somewhere")
+    lesson.load_or_compute("99_dead", lambda: {"v1.0": {"first": 0.1235}}, images_at_hand)
+    monkeypatch.delenv("SHATHENET_FIGURES")
+    assert lesson.load_or_compute("99_dead", lambda: found, images_at_hand) == found
     assert len(displayed) == 1 and "differs" in displayed[0].words
 
 
@@ -323,14 +440,23 @@ def test_a_banner_escapes_its_text(displayed):
 
 
 def test_the_environment_is_what_a_bug_report_needs():
-    told = dict(line.split(": ", 1) for line in words(lesson.environment()).splitlines())
-    assert told.keys() >= {"Python", "tensorflow", "keras", "numpy", "system", "processor", "CIFAR-10"}
-    assert told["TensorFlow's threads"].startswith("1 inter_op")
+    shown = dict(line.split(": ", 1) for line in words(lesson.environment()).splitlines())
+    assert shown.keys() >= {"Python", "tensorflow", "keras", "numpy", "system", "processor", "CIFAR-10"}
+    assert shown["TensorFlow's threads"].startswith("1 inter_op")
+
+
+def test_results_are_a_table_and_differences_by_one_call(displayed):
+    from shathenet_utils.book import load_experiment
+
+    drawing = lesson.results(load_experiment("v1_0").load(), baseline="adam_1e-4", name="v1_0_differences")
+    assert [name.split(",")[0] for name in displayed[0].index] == ["learning rate 1e-4"] + 2 * ["learning rate 1e-3"]
+    assert drawing.name == "v1_0_differences"
+    assert drawing.alt
 
 
 def test_packages_of_other_versions_than_the_records_are_named(monkeypatch, tmp_path):
-    experiment = declared_experiment(monkeypatch, tmp_path)
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
     assert lesson.differing_versions() == {}
-    versions = {"numpy": "1.0.0", "keras": lesson.importlib.metadata.version("keras"), "python": "2.7"}
-    records.save(a_record(versions=versions), experiment.path(experiment.variants[0], 0))
-    assert lesson.differing_versions() == {"numpy": (lesson.importlib.metadata.version("numpy"), "1.0.0")}
+    versions = {"numpy": "1.0.0", "keras": importlib.metadata.version("keras"), "python": "2.7"}
+    records.save(a_record(versions=versions), tmp_path / "made_up" / "plain" / "seed0.json")
+    assert lesson.differing_versions() == {"numpy": (importlib.metadata.version("numpy"), "1.0.0")}

@@ -77,7 +77,7 @@ def _training_again(experiments) -> str:
     for runs in itertools.chain.from_iterable(experiment.load().recorded.values() for experiment in experiments):
         seconds += len(runs) * min(record["seconds"]["total"] for record in runs)
         count += len(runs)
-        machines |= {f"{record['machine']['cores']} cores of an {record['machine']['processor']}" for record in runs}
+        machines |= {f"{record['machine']['cores']} cores ({record['machine']['processor']})" for record in runs}
     time = f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
     return f"Training its {count} runs again takes about {time} on {' and '.join(sorted(machines))}."
 
@@ -107,7 +107,7 @@ def check_exercise(name: str, function) -> None:
 def assert_same_network(model, name: str, arguments: dict | None = None) -> None:
     """Assert that a page's network is the package's, so that recorded weights load into it.
 
-    name, arguments: of a function in `models`. Compares the architecture's digest, and the names of the layers that have
+    name, arguments: of a function in `models`. Compares the digests, and the names of the layers that have
     weights. Raises AssertionError, which names the first layer that differs.
     """
     from shathenet_utils import models
@@ -118,23 +118,26 @@ def assert_same_network(model, name: str, arguments: dict | None = None) -> None
     if model_digest(model) == model_digest(package) and names[0] == names[1]:
         return
     for mine, theirs in itertools.zip_longest(model.layers, package.layers):
-        here, there = ("no layer" if layer is None else _layer(layer) for layer in (mine, theirs))
-        if here != there:
-            raise AssertionError(f"This is not {name}: here is {here}, where {name} has {there}.")
+        here, there = _arguments(mine), _arguments(theirs)
+        differs = [key for key in {**here, **there} if here.get(key) != there.get(key)]
+        if differs:
+            here, there = (", ".join(f"{key}={layer.get(key)}" for key in differs) for layer in (here, there))
+            where = f"at {theirs.name}" if theirs is not None else "after the last layer"
+            raise AssertionError(f"This is not {name}: {where} it has {here}, and {name} has {there}.")
     raise AssertionError(f"This is not {name}: its layers are connected otherwise.")
 
 
-def _layer(layer) -> str:
-    """A layer in words, with the arguments that make it the layer it is."""
+def _arguments(layer) -> dict:
+    """What makes a layer the layer it is: its kind, its name where it has weights, its arguments."""
+    if layer is None:
+        return {"kind": "no layer"}
     skipped = ("name", "dtype", "trainable", "batch_shape", "sparse", "ragged", "optional")
-    config = {key: _argument(value) for key, value in layer.get_config().items() if key not in skipped}
-    arguments = ", ".join(f"{key}={value}" for key, value in config.items() if value is not None)
-    name = f" named {layer.name}" if layer.weights else ""
-    return f"{type(layer).__name__}({arguments}){name}"
+    arguments = {key: _argument(value) for key, value in layer.get_config().items() if key not in skipped}
+    return {"kind": type(layer).__name__, "name": layer.name if layer.weights else None, **arguments}
 
 
 def _argument(value):
-    """An argument of a layer: of a nested object, such as an initialiser, its class and what is set."""
+    """An argument of a layer; of a nested object, such as an initialiser, its class and what is set."""
     if not isinstance(value, dict) or "class_name" not in value:
         return value
     given = (f"{key}={item}" for key, item in value["config"].items() if item is not None and key != "seed")
