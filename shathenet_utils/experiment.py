@@ -26,8 +26,8 @@ class Variant:
     validation: how many training images are set apart. images_per_class: train on so many of each class, drawn by the
     run's seed; 0: on all. feature_extractor: a pretrained network and its input size, "efficientnet_lite0@160", whose
     features the model is given in place of the images, with those of their mirror images. pilot: a trial run, shown
-    without interval, deciding nothing. seeds: where they are other than the experiment's. tuned_by: the sweep that chose
-    the learning rate.
+    without interval, deciding nothing. seeds: where they are other than the experiment's. tuned_by: the sweep that
+    chose the learning rate.
     """
 
     name: str
@@ -123,9 +123,8 @@ class Experiment:
                 raise ValueError(f"Experiment {self.name} needs seeds, each once and none {SWEEP_SEED}, not {seeds}.")
         if self.quick_epochs < 0 or self.threads < 1:
             raise ValueError(f"Experiment {self.name} needs quick_epochs from 0 and threads from 1.")
-        if self.sweep:
-            if any(variant.validation == 0 for variant in self.variants):
-                raise ValueError(f"Experiment {self.name}: a sweep chooses on validation images; set some apart.")
+        if self.sweep and any(variant.validation == 0 for variant in self.variants):
+            raise ValueError(f"Experiment {self.name}: a sweep chooses on validation images; set some apart.")
 
     def variant(self, name: str) -> Variant:
         """The variant of that name. Raises ValueError, listing those there are, for an unknown one."""
@@ -274,7 +273,8 @@ def custom_experiment(model: Callable, recipe: Recipe, *, seeds: Sequence[int] =
     """
     if not callable(model) or not hasattr(model, "__name__") or hasattr(model, "layers"):
         raise TypeError(
-            f"custom_experiment() needs the function that returns a model, not {type(model).__name__}: leave out the ()."
+            "custom_experiment() needs the function that returns a model, "
+            f"not {type(model).__name__}: leave out the ()."
         )
     variant = Variant(model.__name__, model, recipe, **arguments)
     question = f"How accurate is {model.__name__}?"

@@ -9,8 +9,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from shathenet_utils import ROOT
 
@@ -19,20 +22,29 @@ BUSY = 75
 STOPPED = 130
 
 
-def start(experiment: str, variant: str, seed: int, threads: int, *, budget: str = "full", record: bool = False):
-    """A subprocess.Popen that trains one declared run; its lines are read by `messages`."""
+def start(experiment: str, variant: str, seed: int, threads: int, *, record: bool = False, again: bool = False):
+    """A subprocess.Popen that trains one declared run in the full budget; its lines are read by `messages`.
+
+    threads: TensorFlow's. record: as the book's evidence. again: also where there is a record already.
+    """
     command = [sys.executable, "-m", "shathenet_utils", "train", experiment, "--variant", variant]
-    command += ["--seeds", str(seed), "--budget", budget, "--watched", *["--record"] * record]
-    return subprocess.Popen(
+    command += ["--seeds", str(seed), "--watched", *["--record"] * record, *["--again"] * again]
+    folders = {name: os.environ.get(name) for name in ("SHATHENET_DATA", "SHATHENET_OUTPUT")}
+    folders = {name: str(Path(folder).expanduser().absolute()) for name, folder in folders.items() if folder}
+    settings = {"SHATHENET_THREADS": str(threads), "TQDM_DISABLE": "1", "PYTHONUTF8": "1"}
+    stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # a pipe that nobody reads would fill up
+    process = subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, "SHATHENET_THREADS": str(threads), "TQDM_DISABLE": "1", "PYTHONUTF8": "1"},
+        env=os.environ | folders | settings,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         encoding="utf-8",
     )
+    process.stderr = stderr
+    return process
 
 
 def messages(process) -> Iterator[dict]:
@@ -50,6 +62,7 @@ def failure(process) -> str:
     """After the end of a process: why it failed, in a sentence; "" where it did not."""
     if process.returncode in (0, BUSY, STOPPED):
         return ""
+    process.stderr.seek(0)
     lines = [line for line in process.stderr.read().splitlines() if line.strip()]
     return lines[-1].removeprefix("error: ") if lines else f"its process ended with code {process.returncode}"
 
@@ -64,11 +77,17 @@ def report(epochs: int) -> Callable[[dict], None]:
 
 
 def stop_with_parent() -> None:
-    """From now on this process is interrupted, as by Ctrl-C, when its standard input ends."""
+    """From now on this process is interrupted, as by Ctrl-C, when its standard input ends.
+
+    Ctrl-C counts again where who started the queue, a script in the background, had it ignored.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch():
         while sys.stdin.buffer.read(4096):
             pass
-        os.kill(os.getpid(), signal.SIGINT)
+        while True:  # again where something took the first one for its own
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
 
     threading.Thread(target=watch, daemon=True).start()
