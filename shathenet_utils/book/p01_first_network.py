@@ -20,7 +20,7 @@ DENSE = {
 }
 """Dense networks of about as many parameters as v1.0: name → (arguments, label)."""
 
-_DENSE_RATES = {"dense": 3e-4, "dense_2x2": 3e-4, "dense_4x4": 1e-3}
+_DENSE_RATES = {"dense": 1e-4, "dense_2x2": 3e-4, "dense_4x4": 1e-3}
 
 FIRST_LAYERS = {
     "enlarged_7x7": "7×7 on the enlarged image (v1.0)",
@@ -67,7 +67,6 @@ EXPERIMENTS = (
             for name, rate in (_RATES | {"3e-5": 3e-5}).items()
         ),
         sweep=True,
-        planned=True,
         threads=1,
     ),
     Experiment(
