@@ -1,7 +1,8 @@
 """The queue: trains every declared run that has no record yet, as many side by side as there are cores.
 
 A run has its experiment's number of threads, and so takes as many cores. Two queues share the work: a run that another
-process is at is passed over, and looked at again in the end. What stops, stops safely, and the same call goes on.
+process is at is passed over, and looked at again in the end. A run whose process is killed goes on in a new one. What
+stops, stops safely, and the same call goes on. Experiments whose sweep ends meanwhile are trained in the same call.
 """
 
 import collections
@@ -9,7 +10,6 @@ import datetime
 import os
 import queue as queues
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -18,35 +18,55 @@ import numpy as np
 
 from shathenet_utils import book, records, worker
 from shathenet_utils.book import evidence
+from shathenet_utils.experiment import Experiment
 from shathenet_utils.runner import Run
+
+ATTEMPTS = 3
+"""At a run whose process is killed, by the system where memory is short, say."""
+NOTHING = "Nothing to train: every declared run has its record."
+LOOK_AGAIN = 10
+"""Seconds before a run that another process was at is tried again."""
 
 
 def missing(names=()) -> tuple[list[Run], dict[str, str]]:
-    """The declared runs without a record, and the experiments that wait for a sweep: name → why.
+    """The declared runs without a record, and the experiments that wait for a sweep: name → a sentence.
 
     names: of experiments, in the order in which they are to be trained; without names, the pages' order. Within a name
     the shortest run comes first. Raises ValueError for an unknown name, RecordError for a damaged record.
     """
-    runs, waiting = [], {}
-    for name in names or book.EXPERIMENTS:
-        experiment = book.load_experiment(name)
-        found = [
-            run
-            for variant in experiment.variants
-            for seed in experiment.seeds_of(variant)
-            if not (run := Run(experiment, variant, seed, "full", variant.dataset, record=True)).is_complete()
-        ]
-        undecided = [why for run in found for why in evidence.wrong_rate(experiment, run.variant)]
-        if undecided:
-            waiting[name] = undecided[0]
-            continue
-        known = estimates(found)
-        runs += sorted(found, key=lambda run: known[run.name])
-    return runs, waiting
+    found = _missing_of(names)
+    waiting = {name: why for name, runs in found.items() if (why := _waits_for(name, runs))}
+    ready = {name: runs for name, runs in found.items() if name not in waiting}
+    known = estimates([run for runs in ready.values() for run in runs])
+    return [run for runs in ready.values() for run in sorted(runs, key=lambda run: known[run.name])], waiting
+
+
+def _missing_of(names) -> dict[str, list[Run]]:
+    """Name → its runs without a record, of those that have some."""
+    found = {name: _without_record(book.load_experiment(name)) for name in names or book.EXPERIMENTS}
+    return {name: runs for name, runs in found.items() if runs}
+
+
+def _without_record(experiment: Experiment) -> list[Run]:
+    runs = [
+        Run(experiment, variant, seed, "full", variant.dataset, record=True)
+        for variant in experiment.variants
+        for seed in experiment.seeds_of(variant)
+    ]
+    return [run for run in runs if not run.is_complete()]
+
+
+def _waits_for(name: str, runs: list[Run]) -> str:
+    """Why these runs can't be trained yet: their sweep isn't, or found another learning rate; "" where they can."""
+    for sweep in dict.fromkeys(run.variant.tuned_by for run in runs if run.variant.tuned_by):
+        if left := len(_without_record(book.load_experiment(sweep))):
+            return f"{name} waits for {sweep}, {_counted(left)} to go."
+    wrong = [why for run in runs for why in evidence.wrong_rate(run.experiment, run.variant)]
+    return f"{name} waits for another declaration: {wrong[0]}" if wrong else ""
 
 
 def estimates(runs: list[Run]) -> dict[str, float]:
-    """Core-seconds that each run may take, by its name, from the records: of its variant, else of its model, else by its arithmetic.
+    """Core-seconds that each run may take, by its name, from the records: of its model, else by its arithmetic.
 
     Machines differ by a factor of two; this is a guess for planning.
     """
@@ -76,15 +96,18 @@ def _macs(variant) -> int:
 
 def table(names=()) -> str:
     """What is still to be trained: a line per experiment, and the total, in hours of this machine's cores."""
-    runs, waiting = missing(names)
-    if not runs and not waiting:
-        return "Nothing: every declared run has its record."
-    seconds, lines = estimates(runs), []
-    for name in dict.fromkeys(run.experiment.name for run in runs):
-        own = [run for run in runs if run.experiment.name == name]
-        lines.append(f"{name}: {len(own)} runs, about {_hours(sum(seconds[run.name] for run in own))}")
-    lines += [f"{name}: waits for its sweep. {why}" for name, why in waiting.items()]
-    return "\n".join([*lines, f"{len(runs)} runs to do, about {_hours(sum(seconds.values()))}."])
+    found = _missing_of(names)
+    if not found:
+        return NOTHING
+    seconds = estimates([run for runs in found.values() for run in runs])
+    hours = {name: _hours(sum(seconds[run.name] for run in runs)) for name, runs in found.items()}
+    lines = [f"{name}: {_counted(len(runs))}, about {hours[name]}" for name, runs in found.items()]
+    waiting = filter(None, (_waits_for(name, runs) for name, runs in found.items()))
+    return "\n".join([*lines, f"{_counted(len(seconds))} to do, about {_hours(sum(seconds.values()))}.", *waiting])
+
+
+def _counted(runs: int) -> str:
+    return f"{runs} run{'s' * (runs != 1)}"
 
 
 def _hours(core_seconds: float) -> str:
@@ -101,34 +124,55 @@ def train_all(names=()) -> list[str]:
 
     Raises KeyboardInterrupt after Ctrl-C, when every process has stopped safely. Otherwise as `missing`.
     """
-    runs, waiting = missing(names)
-    for name, why in waiting.items():
-        print(f"{name} waits for its sweep. {why}")
-    state = _State(runs)
+    state = _State()
     try:
-        while state.pending or state.running:
-            state.start_what_fits()
-            state.hear(seconds=2)
+        while True:
+            runs, waiting = missing(names)
+            if not state.add(runs):
+                break
+            state.tell(waiting)
+            while state.pending or state.running:
+                state.start_what_fits()
+                state.hear(seconds=2)
     except KeyboardInterrupt:
         state.stop()
-        print("\nStopped; the same call goes on from the last whole epochs.")
+        print("\nStopped; the same call goes on from the last whole epochs.", flush=True)
         raise
-    state.show(last=True)
+    finally:
+        state.stop()
+    state.tell(waiting)
+    state.say(state.summary() if state.seconds or waiting else NOTHING)
     return state.failures
 
 
 class _State:
     """Runs that wait, runs under way, and the line of progress."""
 
-    def __init__(self, runs: list[Run]):
-        self.pending = collections.deque(runs)
-        self.seconds = estimates(runs)
-        self.total, self.done, self.failures = len(runs), 0, []
+    def __init__(self):
+        self.pending = collections.deque()
+        self.seconds = {}  # run's name → core-seconds that it may take
+        self.done, self.failures = 0, []
         self.running = {}  # run's name → (run, process)
         self.epoch = {}  # run's name → (done, all)
         self.looked = {}  # run's name → when another process was last found at it
+        self.killed = collections.Counter()  # run's name → how often its process was
+        self.told = []
         self.news = queues.SimpleQueue()
-        self.began, self.at_begin = time.monotonic(), sum(self.seconds.values())
+        self.began = time.monotonic()
+
+    def add(self, runs: list[Run]) -> bool:
+        """Take up those of the runs that are not known yet; whether there are any."""
+        new = [run for run in runs if run.name not in self.seconds]
+        self.pending.extend(new)
+        self.seconds |= estimates(new)
+        return bool(new)
+
+    def tell(self, waiting: dict[str, str]) -> None:
+        """Say which experiments wait, each sentence once."""
+        for why in waiting.values():
+            if why not in self.told:
+                self.told.append(why)
+                self.say(why)
 
     def start_what_fits(self) -> None:
         """Start the next runs, while there are cores for them."""
@@ -139,7 +183,7 @@ class _State:
             if busy + threads > cores():
                 self.pending.appendleft(run)
                 return
-            if time.monotonic() - self.looked.get(run.name, -np.inf) < 10:
+            if time.monotonic() - self.looked.get(run.name, -np.inf) < LOOK_AGAIN:
                 self.pending.append(run)
                 continue
             if run.is_complete():  # by another process meanwhile
@@ -183,6 +227,10 @@ class _State:
             self.say(f"{run.name}: {shown}, {record['seconds']['total']:.0f} s")
         elif message["ended"] == worker.STOPPED:
             raise KeyboardInterrupt
+        elif message["ended"] < 0 and self.killed[run.name] + 1 < ATTEMPTS:
+            self.killed[run.name] += 1
+            self.pending.appendleft(run)
+            self.say(f"{run.name}: its process was killed; it goes on in a new one.")
         else:
             self.failures.append(f"{run.name}: {message['why']}")
             self.say(f"{run.name} failed: {message['why']}")
@@ -193,14 +241,16 @@ class _State:
         clear = "\r\x1b[K" if sys.stdout.isatty() else ""
         print(f"{clear}{text}", flush=True)
 
-    def show(self, last: bool = False) -> None:
+    def summary(self) -> str:
+        """What the whole call did."""
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        return f"{self.done} of {_counted(len(self.seconds))} done{failed}."
+
+    def show(self) -> None:
         """The one line of progress, redrawn in a terminal."""
-        if last:
-            failed = f", {len(self.failures)} failed" if self.failures else ""
-            self.say(f"{self.done} of {self.total} runs done{failed}.")
-        elif sys.stdout.isatty():
+        if sys.stdout.isatty():
             under_way = ", ".join(f"{name} {done}/{of}" for name, (done, of) in self.epoch.items())
-            line = f"{self.done} of {self.total} runs done{self.time_left()}: {under_way}"
+            line = f"{self.done} of {_counted(len(self.seconds))} done{self.time_left()}: {under_way}"
             print(f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}", end="", flush=True)
 
     def time_left(self) -> str:
@@ -209,14 +259,14 @@ class _State:
         for name in self.running:
             done, of = self.epoch.get(name, (0, 1))
             left += self.seconds[name] * (1 - done / of)
-        gone, spent = self.at_begin - left, time.monotonic() - self.began
-        rate = spent / gone if gone > 0.02 * self.at_begin else 1 / cores()
+        total = sum(self.seconds.values())
+        gone, spent = total - left, time.monotonic() - self.began
+        rate = spent / gone if gone > 0.02 * total else 1 / cores()
         return f", about {datetime.timedelta(seconds=round(left * rate))} left"
 
     def stop(self) -> None:
-        """Interrupt every process, as Ctrl-C in a terminal does, and wait until each is done."""
+        """Interrupt every process, and wait until each has stopped safely."""
         for _, process in self.running.values():
-            if process.poll() is None:
-                process.send_signal(signal.SIGINT)
+            worker.interrupt(process)
         for _, process in self.running.values():
             process.wait()

@@ -1,7 +1,7 @@
 """What trains a declared run and writes its record.
 
-A run is one variant with one seed. It is locked while it trains, resumes from its last epoch after a stop, and ends with
-a record below `data/records/` (the book's evidence) or `data/runs/` (everything else).
+A run is one variant with one seed. It is locked while it trains, resumes from its last epoch after a stop, and ends
+with a record below `data/records/` (the book's evidence) or `data/runs/` (everything else).
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import book, datasets, files, machine, recipes, records, weights
+from shathenet_utils import book, datasets, files, machine, progress, recipes, records, weights, worker
 from shathenet_utils.experiment import Experiment, Variant, check_budget, load_record, load_user_record
 from shathenet_utils.recipes import Recipe
 from shathenet_utils.runs import Runs
@@ -112,9 +112,11 @@ def train(
 
     What a user trained before is loaded, unless retrain is True; what is recorded and was not asked for by `seeds`,
     `retrain` or another budget is loaded too. Ctrl-C is safe: the same call goes on from the last whole epoch. budget:
-    "quick" or "full". data: what to train on in place of the declared dataset. The user's runs go to `data/runs/`, never
-    to the records, and are never ranked among them; those of a custom experiment, which has no records, stand in their
-    place. Raises as `train_run`.
+    "quick" or "full". data: what to train on in place of the declared dataset. The user's runs go to `data/runs/`,
+    never to the records, and are never ranked among them; those of a custom experiment, which has no records, stand in
+    their place. A full run of the book's own, on its declared data, is trained by a process of its own where this one has
+    another number of TensorFlow's threads than the experiment declares: it then ends with the recorded numbers on the
+    recorded kind of machine. Raises as `train_run`, and WorkerError where that process fails.
     """
     check_budget(budget)
     chosen = [experiment.variant(name) for name in variants] if variants is not None else list(experiment.variants)
@@ -127,13 +129,17 @@ def train(
         if there:
             recorded[variant.name] = list(there.values())
         folder = records.runs_folder(data.name if data else variant.dataset, budget)
+        images = load_data(variant) if experiment.custom and data is None else data
         for seed in experiment.seeds_of(variant) if seeds is None else seeds:
-            found = None if retrain else load_user_record(experiment, variant, seed, folder, data)
+            found = None if retrain else load_user_record(experiment, variant, seed, folder, images)
             if found is None and (retrain or budget != "full" or seed not in there) and not stopped:
+                apart = budget == "full" and _needs_own_process(experiment, variant, data)
                 try:
-                    found = train_run(
-                        experiment, variant, seed, data=data, budget=budget, on_epoch=on_epoch, seconds=_live_seconds()
-                    )
+                    if apart:
+                        found = _train_apart(Run(experiment, variant, seed, budget, variant.dataset), data, on_epoch)
+                    else:
+                        options = {"budget": budget, "on_epoch": on_epoch, "seconds": _live_seconds()}
+                        found = train_run(experiment, variant, seed, data=images, **options)
                 except KeyboardInterrupt:  # before the first step or after the last
                     print("Stopped; the same call will go on from the last whole epoch.")
                 stopped = found is None  # Ctrl-C: no other run is begun
@@ -146,6 +152,52 @@ def _live_seconds() -> float | None:
     """The limit under test on what a notebook trains live, in seconds; a reader has none."""
     limit = os.environ.get("SHATHENET_LIVE_SECONDS")
     return float(limit) if limit else None
+
+
+def _needs_own_process(experiment: Experiment, variant: Variant, data: datasets.Dataset | None) -> bool:
+    """Whether a full run should repeat what is recorded, and can't in this process: it has other threads."""
+    from shathenet_utils import backend
+
+    if book.EXPERIMENTS.get(experiment.name) is not experiment or _live_seconds():
+        return False
+    if backend.threads() == {"inter_op": 1, "intra_op": experiment.threads}:
+        return False
+    return data is None or _is_declared(data, variant)
+
+
+def _is_declared(data: datasets.Dataset, variant: Variant) -> bool:
+    """Whether these are the images that a variant declares, split as it declares."""
+    if data.name != variant.dataset or len(data.validation_labels) != variant.validation:
+        return False
+    try:
+        return data.digest == load_data(variant).digest
+    except (datasets.DatasetError, ValueError):  # they are not to be had from anywhere else
+        return False
+
+
+def _train_apart(run: Run, data: datasets.Dataset | None, on_epoch: Callable[[dict], None] | None) -> dict | None:
+    """Train a user's run in a process of its own, with the declared threads; as `train_run`. Raises WorkerError."""
+    files.check_writable(run.path.parent)
+    names = run.experiment.name, run.variant.name, run.seed
+    with (
+        progress.bar(run.recipe.epochs, run.name, unit="epoch") as bar,
+        worker.start(*names, run.experiment.threads, again=True) as process,
+    ):
+        try:
+            for message in worker.messages(process):
+                bar.update(message["epoch"] - bar.n)
+                if on_epoch:
+                    on_epoch(message["history"])
+            process.wait()
+        except BaseException:
+            worker.interrupt(process)
+            process.wait()
+            raise
+        if why := worker.failure(process):
+            raise worker.WorkerError(f"{run.name} failed in a process of its own: {why}")
+    if process.returncode == worker.STOPPED:
+        return None
+    return load_user_record(run.experiment, run.variant, run.seed, run.folder, data)
 
 
 def check_evidence(experiment: Experiment, variant: Variant, seed: int, budget: str) -> None:
@@ -195,7 +247,8 @@ def train_run(
     if record and backend.threads() != {"inter_op": 1, "intra_op": experiment.threads}:
         raise ValueError(
             f"{experiment.name} is recorded with {experiment.threads} of TensorFlow's threads, and this process has "
-            f"{backend.threads()}: record from a fresh process, `python -m shathenet_utils train {experiment.name} --record`."
+            f"{backend.threads()}: record from a fresh process, "
+            f"`python -m shathenet_utils train {experiment.name} --record`."
         )
     asked = Run(experiment, variant, seed, budget, data.name if data else variant.dataset, record)
     before = asked.file_version()

@@ -22,6 +22,10 @@ BUSY = 75
 STOPPED = 130
 
 
+class WorkerError(RuntimeError):
+    """A run in a process of its own failed; one sentence says which and why."""
+
+
 def start(experiment: str, variant: str, seed: int, threads: int, *, record: bool = False, again: bool = False):
     """A subprocess.Popen that trains one declared run in the full budget; its lines are read by `messages`.
 
@@ -32,7 +36,7 @@ def start(experiment: str, variant: str, seed: int, threads: int, *, record: boo
     folders = {name: os.environ.get(name) for name in ("SHATHENET_DATA", "SHATHENET_OUTPUT")}
     folders = {name: str(Path(folder).expanduser().absolute()) for name, folder in folders.items() if folder}
     settings = {"SHATHENET_THREADS": str(threads), "TQDM_DISABLE": "1", "PYTHONUTF8": "1"}
-    stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # a pipe that nobody reads would fill up
+    stderr = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115 (a pipe that nobody reads would fill up)
     process = subprocess.Popen(
         command,
         cwd=ROOT,
@@ -56,6 +60,12 @@ def messages(process) -> Iterator[dict]:
             continue
         if isinstance(message, dict):
             yield message
+
+
+def interrupt(process) -> None:
+    """Have a watched process stop safely, as Ctrl-C in a terminal does; the caller waits for its end."""
+    process.send_signal(signal.SIGINT)  # where it has ended already, nothing happens
+    process.stdin.close()
 
 
 def failure(process) -> str:
