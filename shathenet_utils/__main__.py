@@ -37,6 +37,8 @@ def _train(arguments) -> None:
         for variant in variants
         for seed in arguments.seeds or experiment.seeds_of(variant)
     ]
+    if arguments.cluster and arguments.again:
+        raise ValueError("--again is for this machine; a cluster trains what is not there.")
     if arguments.cluster:
         _train_on_cluster(runs, arguments)
         return
@@ -48,7 +50,7 @@ def _train(arguments) -> None:
     busy = []
     for wait, pending in ((False, runs), (True, busy)):  # what others are at comes last: by then it may be done
         for run in pending:
-            if run.is_complete():
+            if not arguments.again and run.is_complete():
                 print(f"{run.name}: there already, {run.path}")
                 continue
             options = {"budget": run.budget, "record": run.record, "wait": wait}
@@ -58,7 +60,7 @@ def _train(arguments) -> None:
                 record = runner.train_run(experiment, run.variant, run.seed, **options)
             except files.Busy:
                 print(f"{run.name}: another process is at it")
-                if arguments.watched:
+                if arguments.watched and run.record:  # the queue has others to start meanwhile
                     sys.exit(worker.BUSY)
                 busy.append(run)
                 continue
@@ -206,10 +208,11 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--seeds", type=_seeds, help="for example 0-4 (default: the experiment's)")
     train.add_argument("--budget", choices=BUDGETS, default="full")
     train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
+    train.add_argument("--again", action="store_true", help="train again what is there already")
     train.add_argument("--cluster", metavar="ADDRESS", help="on a Ray cluster: auto, host:port or ray://host:port")
     train.add_argument("--cores", type=_cores, metavar="N", help="cores a run takes there (default: 1)")
-    train.set_defaults(do=_train)
     train.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)  # by `worker`
+    train.set_defaults(do=_train)
     queue = commands.add_parser("queue", help="train and record every declared run that has no record yet")
     queue.add_argument("names", nargs="*", metavar="NAME", help="experiments, in this order; all where none is named")
     queue.set_defaults(do=_queue)
