@@ -114,9 +114,9 @@ def train(
     `retrain` or another budget is loaded too. Ctrl-C is safe: the same call goes on from the last whole epoch. budget:
     "quick" or "full". data: what to train on in place of the declared dataset. The user's runs go to `data/runs/`,
     never to the records, and are never ranked among them; those of a custom experiment, which has no records, stand in
-    their place. A full run of the book's own, on its declared data, is trained by a process of its own where this one has
-    another number of TensorFlow's threads than the experiment declares: it then ends with the recorded numbers on the
-    recorded kind of machine. Raises as `train_run`, and WorkerError where that process fails.
+    their place. A full run of the book's own, on its declared data, is trained by a process of its own where this one
+    has another number of TensorFlow's threads than the experiment declares: it then ends with the recorded numbers on
+    the recorded kind of machine. Raises as `train_run`, and WorkerError where that process fails.
     """
     check_budget(budget)
     chosen = [experiment.variant(name) for name in variants] if variants is not None else list(experiment.variants)
