@@ -116,13 +116,13 @@ def _table(arguments) -> None:
     if arguments.name:
         print(book.load_experiment(arguments.name).load().table().to_string())
         return
-    from shathenet_utils.benchmarks import bench
+    from shathenet_utils.benchmarks import tables
 
     readme = ROOT / "README.md"
     text = readme.read_text(encoding="utf-8")
-    versions, seconds = ledger.readme_table(), bench.readme_table()
+    versions, seconds = ledger.readme_table(), tables.readme_table()
     written = ledger.with_table(text, versions)
-    written = ledger.with_table(written, seconds, bench.README_MARKS)
+    written = ledger.with_table(written, seconds, tables.README_MARKS)
     print(f"{versions}\n\n{seconds}")
     if written != text:
         files.write_text(readme, written)
@@ -147,7 +147,7 @@ def _at_least_one(text: str) -> int:
 
 
 def _bench(arguments) -> None:
-    from shathenet_utils.benchmarks import bench
+    from shathenet_utils.benchmarks import bench, tables
 
     options = {"record": arguments.record, "again": arguments.again}
     try:
@@ -169,7 +169,7 @@ def _bench(arguments) -> None:
             results += bench.networks([name for name in names if name in bench.NETWORKS], **options)
     except bench.BenchError as error:
         sys.exit(f"error: {error}")
-    print(bench.table(results).to_string())
+    print(tables.table(results).to_string())
 
 
 def _scaling(address: str, **options) -> dict:
@@ -225,7 +225,7 @@ def main(arguments: list[str] | None = None) -> None:
     table.add_argument("name", nargs="?")
     table.set_defaults(do=_table)
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
-    bench = commands.add_parser("bench", help="time whole epochs: ours, Keras's way, a directory flow, PyTorch")
+    bench = commands.add_parser("bench", help="time whole epochs: the book's loop, Keras's fit, PyTorch")
     bench.add_argument(
         "name",
         nargs="?",
@@ -234,7 +234,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     bench.add_argument("--cluster", metavar="ADDRESS", help="of scaling: a Ray cluster (default: auto)")
     bench.add_argument("--rounds", type=_at_least_one, default=5, help="epochs of each, in turn (default: 5)")
-    bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, ours and PyTorch's")
+    bench.add_argument("--run", metavar="VARIANT", help="of an experiment: a whole run, and the same in PyTorch")
     bench.add_argument("--again", action="store_true", help="measure again what is measured already")
     bench.add_argument("--record", action="store_true", help="write the book's evidence, data/records/bench/")
     bench.set_defaults(do=_bench)

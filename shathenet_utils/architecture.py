@@ -13,7 +13,7 @@ def graph_of(model: keras.Model):
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
-def _calls(model: keras.Model) -> list:
+def calls_of(model: keras.Model) -> list:
     """Keras's nodes, one per call of a layer in the model's graph; a shared layer has several."""
     graph = graph_of(model)
     ours = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}
@@ -28,7 +28,7 @@ def layer_table(model: keras.Model) -> list[dict]:
     per call, its parameters in the first. Raises NotImplementedError for a layer with a kernel that it can't count.
     """
     rows, seen = [], set()
-    for call in _calls(model):
+    for call in calls_of(model):
         layer = call.operation
         if isinstance(layer, layers.InputLayer) or not isinstance(layer, layers.Layer):
             continue
@@ -75,7 +75,7 @@ def traffic(model: keras.Model) -> list[dict]:
     """
     counted = {row["layer"]: row for row in layer_table(model)}
     rows = []
-    for call in _calls(model):
+    for call in calls_of(model):
         layer = call.operation
         if isinstance(layer, layers.InputLayer) or layer.name not in counted:
             continue
@@ -110,7 +110,7 @@ def model_digest(model: keras.Model) -> str:
 
     Names, precision and weights' values do not enter.
     """
-    calls = _calls(model)
+    calls = calls_of(model)
     producer = {id(tensor): index for index, call in enumerate(calls) for tensor in call.output_tensors}
     first = {}
     lines = []

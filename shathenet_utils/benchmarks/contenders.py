@@ -1,7 +1,9 @@
-"""The contenders of a measurement: functions from (network, data, rounds) that train an epoch each time they are asked.
+"""The contenders of a measurement: generators from (network, data, rounds) that train one epoch per `next`.
 
-Each runs in a process of its own and imports there what it needs; each yields (seconds, pictures trained on, what else
-it tells). network: a `bench.Network`. Seconds are those of training alone: nobody evaluates between epochs.
+Each runs in a process of its own and imports there what it needs; each yields (seconds, images trained on, what else it
+measured). network: a `bench.Network`. Seconds are those of training alone: there is no evaluation between epochs. While
+an epoch trains, the images of the next one are prepared where a contender prepares any, in the last round too, so that
+all rounds cost the same.
 """
 
 import dataclasses
@@ -17,43 +19,47 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import augment, experiments
+from shathenet_utils import augment, runner
 from shathenet_utils.recipes import ORIGINAL_AUGMENTATION
 
 DIRECTORY_PART = 10
-"""The directory flow trains a tenth of an epoch in a round; its seconds are told for a whole one."""
+"""The directory flow trains a tenth of an epoch per round; its seconds are given for a whole one."""
 
 
 def _images(data, count: int):
     return data.train_images[:count], data.train_labels[:count].astype(np.int32)
 
 
-def _more(predict: Callable, data) -> dict:
-    """What a contender tells besides its seconds: the test accuracy it ends with."""
-    right = predict(data.test_images).argmax(axis=1) == data.test_labels
-    return {"accuracy": float(right.mean())} if len(right) else {}
+def _test_accuracy(predict: Callable, data) -> dict:
+    """What is measured after the last epoch besides its seconds, {"accuracy": fraction}; empty without test images."""
+    correct = predict(data.test_images).argmax(axis=1) == data.test_labels
+    return {"accuracy": float(correct.mean())} if len(correct) else {}
 
 
-def ours(network, data, rounds: int, *, pictures: int | None = None, cores: int | None = None):
+def _initialised(network, recipe=None):
+    return runner.build_initialised(network.model, network.arguments, recipe or network.recipe, seed=0)
+
+
+def our_fit(network, data, rounds: int, *, images: int | None = None, cores: int | None = None):
     """The book's `training.fit`, in the configuration that repeats bit for bit.
 
-    pictures: train on the first so many. cores: TensorFlow's threads within an operation (default: all).
+    images: train on the first so many. cores: TensorFlow's threads within an operation (default: all).
     """
     if cores:
         os.environ["SHATHENET_THREADS"] = str(cores)
-    if pictures:
-        part = {"train_images": data.train_images[:pictures], "train_labels": data.train_labels[:pictures]}
+    if images:
+        part = {"train_images": data.train_images[:images], "train_labels": data.train_labels[:images]}
         data = dataclasses.replace(data, **part)
-    model = experiments.built(experiments.Variant("bench", network.model, network.recipe, network.arguments), 0)
-    yield from _epochs(model, data, network.recipe, rounds)
+    yield from _epochs(_initialised(network), data, network.recipe, rounds)
 
 
 def _epochs(model, data, recipe, rounds: int):
-    """`training.fit`, without validation pictures, in a thread that waits after each epoch until asked for the next."""
+    """`training.fit`, without validation images, in a thread that waits after each epoch for the next `next`."""
     from shathenet_utils import training
+    from shathenet_utils.backend import tf
 
-    nobody = {"validation_images": data.validation_images[:0], "validation_labels": data.validation_labels[:0]}
-    data = dataclasses.replace(data, **nobody)
+    none = {"validation_images": data.validation_images[:0], "validation_labels": data.validation_labels[:0]}
+    data = dataclasses.replace(data, **none)
     go, done = queue.SimpleQueue(), queue.SimpleQueue()
 
     def wait(history):
@@ -67,40 +73,49 @@ def _epochs(model, data, recipe, rounds: int):
         except BaseException as error:
             done.put(error)
 
+    def prepare_one_more():
+        epoch = augment.of_epoch(data.train_images, data.train_labels, recipe.augmentation, 0, rounds)
+        return [tf.constant(part) for part in epoch if part is not None]
+
     threading.Thread(target=fit, daemon=True).start()
-    for number in range(rounds):
-        go.put(None)
-        seconds, last = done.get(), number == rounds - 1
-        if isinstance(seconds, BaseException):
-            raise seconds
-        yield seconds, len(data.train_labels), _more(training.predictor(model), data) if last else {}
+    with ThreadPoolExecutor(1) as preparing:
+        for number in range(rounds):
+            last = number == rounds - 1
+            if last and recipe.augmentation.changes_images:  # as `fit` does in every epoch but its last
+                preparing.submit(prepare_one_more)
+            go.put(None)
+            seconds = done.get()
+            if isinstance(seconds, BaseException):
+                raise seconds
+            yield seconds, len(data.train_labels), _test_accuracy(training.predictor(model), data) if last else {}
 
 
 def staged(network, data, rounds: int, *, layers: bool, fused: bool, half: bool, many: bool, repeats: bool):
-    """Our loop with some of its engineering left out.
+    """The book's training loop with some of its engineering left out.
 
     layers: augmentation as layers of the network, else prepared in NumPy. fused: one operation for a batch norm. half:
-    the recipe's bfloat16, else float32. many: about a second of steps in a call of TensorFlow, else one. repeats: the
-    threads that repeat bit for bit, else TensorFlow's own choice.
+    the recipe's bfloat16, else float32. many: about a second of steps per call of TensorFlow, else one step. repeats:
+    the threads that repeat bit for bit, else TensorFlow's own choice.
     """
     if not repeats:
         import tensorflow as tf
 
-        tf.constant(0.0)  # before `blocks` can set its threads
+        tf.constant(0.0)  # before `backend` can set its threads
     from shathenet_utils import training
-    from shathenet_utils.blocks import keras
+    from shathenet_utils.backend import keras
 
     recipe = network.recipe if half else dataclasses.replace(network.recipe, precision="float32")
-    model = experiments.built(experiments.Variant("bench", network.model, recipe, network.arguments), 0)
+    model = _initialised(network, recipe)
     if not fused:
-        training.fast_form = lambda model: model
+        training.fuse_layers = lambda model: model
     if not many:
         training.STEPS_PER_CALL = 1
     if layers:
         training.whiten(model, data.train_images)
         shape = data.train_images.shape[1:]
         model = keras.Sequential([keras.Input(shape), *_augmentation_layers(keras), model])
-        recipe = dataclasses.replace(recipe, flip="none", translate=0)
+        none = dataclasses.replace(recipe.augmentation, flip="none", translate=0)
+        recipe = dataclasses.replace(recipe, augmentation=none)
     yield from _epochs(model, data, recipe, rounds)
 
 
@@ -110,16 +125,16 @@ def _augmentation_layers(keras) -> list:
 
 
 def steps_alone(network, data, rounds: int):
-    """Our calls of the compiled steps and nothing besides: the median of at least three, told for a whole epoch."""
-    from shathenet_utils import training
-    from shathenet_utils.blocks import tf
+    """The calls of the book's compiled steps and nothing besides: the median of at least three, given for a whole
+    epoch."""
+    from shathenet_utils import optimizers, training
+    from shathenet_utils.backend import tf
 
-    variant = experiments.Variant("bench", network.model, network.recipe, network.arguments)
-    model = experiments.built(variant, 0)
+    model = _initialised(network)
     training.whiten(model, data.train_images)
     size, count = network.recipe.batch_size, len(data.train_labels)
-    optimizer = training.optimizer_of(network.recipe, 1000)
-    averages = training.Averages(model, network.recipe.averaging, 1000)
+    optimizer = optimizers.optimizer_of(network.recipe, 1000)
+    averages = optimizers.Averages(model, network.recipe.averaging, 1000)
     take_steps = training.epoch_function(model, optimizer, network.recipe, averages)
     images, labels = (tf.constant(array) for array in _images(data, count))
     steps = min(training.steps_per_call(network.recipe), count // size)
@@ -134,26 +149,31 @@ def steps_alone(network, data, rounds: int):
         yield float(np.median(taken)) * count / (steps * size), count, {}
 
 
-def _compiled(network):
-    """The network in float32 as Keras's tutorials compile it, in a TensorFlow with its own choice of threads."""
+def _tutorial_network(network, precision: str = "float32"):
+    """Keras, the network and its optimizer at a constant learning rate, in a TensorFlow with its own choice of threads.
+
+    precision: Keras's dtype policy, for everything built from here on in this process.
+    """
     import tensorflow as tf
 
-    tf.constant(0.0)  # before `blocks` can set its threads
+    tf.constant(0.0)  # before `backend` can set its threads
     import keras
 
-    from shathenet_utils import models, training
+    from shathenet_utils import models, optimizers
 
+    keras.config.set_dtype_policy(precision)
     model = models.build(network.model, network.arguments)
-    plain = dataclasses.replace(network.recipe, schedule="constant", warmup=0, start=0, end=0)
-    return keras, model, training.optimizer_of(plain, 1)
+    plain = dataclasses.replace(network.recipe, schedule="constant")
+    return keras, model, optimizers.optimizer_of(plain, 1)
 
 
-def kerass_way(network, data, rounds: int, *, last_step: bool = False):
-    """Keras as its tutorials write it: `fit` on arrays, augmentation as layers, float32, everything else default.
+def keras_fit(network, data, rounds: int, *, precision: str = "float32", last_step: bool = False):
+    """Keras as its tutorials write it: `fit` on arrays, augmentation as layers, everything else default.
 
-    last_step: tell too after how many seconds an epoch's last step was done (`until_last_step`).
+    precision: Keras's dtype policy, "float32", its default, or "mixed_bfloat16". last_step: measure too after how many
+    seconds an epoch's last step was done (`until_last_step`).
     """
-    keras, model, optimizer = _compiled(network)
+    keras, model, optimizer = _tutorial_network(network, precision)
     augmented = keras.Sequential([
         keras.Input(data.train_images.shape[1:]),
         *_augmentation_layers(keras),
@@ -161,37 +181,38 @@ def kerass_way(network, data, rounds: int, *, last_step: bool = False):
     ])  # fmt: skip
     augmented.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     images, labels = data.train_images.astype(np.float32), data.train_labels
-    done = []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: done.append(time.perf_counter()))
+    ends = []
+    note_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
     for _ in range(rounds):
         begun = time.perf_counter()
         augmented.fit(
-            images, labels, batch_size=network.recipe.batch_size, verbose=0, callbacks=[watch] if last_step else []
+            images, labels, batch_size=network.recipe.batch_size, verbose=0, callbacks=[note_end] if last_step else []
         )
         seconds = time.perf_counter() - begun
-        yield seconds, len(labels), {"until_last_step": round(done[-1] - begun, 3)} if last_step else {}
+        yield seconds, len(labels), {"until_last_step": round(ends[-1] - begun, 3)} if last_step else {}
 
 
 def directory_flow(network, data, rounds: int):
-    """The original's way: pictures as files in a folder a class, read and augmented one by one by Keras's generator."""
+    """As the original project did it: images as files in one folder per class, read and augmented one by one by
+    Keras's generator."""
     from PIL import Image
 
-    keras, model, optimizer = _compiled(network)
+    keras, model, optimizer = _tutorial_network(network)
     import tensorflow as tf
 
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     count = max(1, len(data.train_labels) // DIRECTORY_PART)
-    was = ORIGINAL_AUGMENTATION
+    original = ORIGINAL_AUGMENTATION
     generator = tf.keras.preprocessing.image.ImageDataGenerator(
-        rotation_range=was["rotate"], width_shift_range=was["shift"], height_shift_range=was["shift"],
-        shear_range=was["shear"], zoom_range=was["zoom"], channel_shift_range=was["channel_shift"],
+        rotation_range=original.rotate, width_shift_range=original.shift, height_shift_range=original.shift,
+        shear_range=original.shear, zoom_range=original.zoom, channel_shift_range=original.channel_shift,
         horizontal_flip=True, vertical_flip=True,
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="shathenet-bench-") as folder:
-        for number, (picture, label) in enumerate(zip(*_images(data, count), strict=True)):
+        for number, (image, label) in enumerate(zip(*_images(data, count), strict=True)):
             path = Path(folder, str(label), f"{number}.png")
             path.parent.mkdir(exist_ok=True)
-            Image.fromarray(picture).save(path)
+            Image.fromarray(image).save(path)
         flow = generator.flow_from_directory(
             folder, target_size=data.train_images.shape[1:3], batch_size=network.recipe.batch_size, class_mode="sparse"
         )
@@ -202,34 +223,34 @@ def directory_flow(network, data, rounds: int):
 
 
 def pytorch(network, data, rounds: int):
-    """The same network, precision and recipe in PyTorch, on pictures prepared as ours are."""
-    from shathenet_utils import torch_twin, training
-    from shathenet_utils.blocks import threads
+    """The same network, precision and recipe in PyTorch, on images prepared as the book's loop prepares them."""
+    from shathenet_utils import training
+    from shathenet_utils.backend import threads
+    from shathenet_utils.benchmarks import torch_twin
 
     torch_twin.torch.set_num_threads(threads()["intra_op"])
-    model = experiments.built(experiments.Variant("bench", network.model, network.recipe, network.arguments), 0)
+    model = _initialised(network)
     training.whiten(model, data.train_images)
     recipe = dataclasses.replace(network.recipe, epochs=rounds)
     trainer = torch_twin.Trainer(model, data, recipe, 0)
 
-    def prepared(epoch):
-        return augment.of_epoch(data.train_images, data.train_labels, recipe, 0, epoch)
+    def prepare(epoch):
+        return augment.of_epoch(data.train_images, data.train_labels, recipe.augmentation, 0, epoch)
 
     with ThreadPoolExecutor(1) as preparing:
-        coming = preparing.submit(prepared, 0)
+        coming = preparing.submit(prepare, 0)
         for epoch in range(rounds):
             begun = time.perf_counter()
-            pictures = coming.result()
-            if epoch + 1 < rounds:
-                coming = preparing.submit(prepared, epoch + 1)
-            trainer.epoch(pictures, epoch)
+            images = coming.result()
+            coming = preparing.submit(prepare, epoch + 1)
+            trainer.epoch(images, epoch)
             seconds, last = time.perf_counter() - begun, epoch == rounds - 1
-            yield seconds, len(data.train_labels), _more(trainer.predict, data) if last else {}
+            yield seconds, len(data.train_labels), _test_accuracy(trainer.predict, data) if last else {}
 
 
 def peaks(network, data, rounds: int):
     """What this machine reaches at best: products of 2048×2048 matrices, and adding 1 to 64 million numbers."""
-    from shathenet_utils.blocks import tf
+    from shathenet_utils.backend import tf
 
     side, numbers = 2048, tf.zeros(64_000_000)
     best = {"float32_gflop_s": 0.0, "bfloat16_gflop_s": 0.0, "memory_gb_s": 0.0}
@@ -254,8 +275,8 @@ def peaks(network, data, rounds: int):
             for name, matrix in matrices.items():
                 found = per_second(multiply, matrix, 2 * side**3)
                 best[f"{name}_gflop_s"] = max(best[f"{name}_gflop_s"], round(found, 1))
-            found = per_second(add, numbers, 8 * 64_000_000)  # four bytes read, four written
-            best["memory_gb_s"] = max(best["memory_gb_s"], round(found, 1))
+            moved = per_second(add, numbers, 8 * 64_000_000)  # four bytes read, four written
+            best["memory_gb_s"] = max(best["memory_gb_s"], round(moved, 1))
         yield time.perf_counter() - begun, len(data.train_labels), dict(best)
 
 
@@ -268,29 +289,29 @@ OPERATIONS = {
 
 
 def profiled(network, data, rounds: int, contender: Callable):
-    """Another contender, with the seconds that oneDNN says its own operations took: `operations`, summed by kind.
+    """Another contender, with the seconds that oneDNN reports for its operations: `operations`, summed by kind.
 
     oneDNN is the library in which TensorFlow and PyTorch do a CPU's convolutions; where it isn't used, `operations` is
-    empty. Mean over the rounds after the first; nobody predicts at the end, so all of it is training. Source:
+    empty. Mean over the rounds after the first; no test images are predicted, so all of it is training. Source:
     https://uxlfoundation.github.io/oneDNN/dev_guide_verbose.html
     """
     os.environ["ONEDNN_VERBOSE"] = "1"
     data = dataclasses.replace(data, test_images=data.test_images[:0], test_labels=data.test_labels[:0])
-    found: list[dict[str, float]] = []
-    with tempfile.TemporaryFile("w+") as told:
-        os.dup2(told.fileno(), 1)  # where oneDNN prints a line an operation
-        for seconds, pictures, more in contender(network, data, rounds):
-            told.seek(0)
-            found.append(operation_seconds(told))
-            told.seek(0), told.truncate()
-            counted = found[1:] or found
+    per_round: list[dict[str, float]] = []
+    with tempfile.TemporaryFile("w+") as output:
+        os.dup2(output.fileno(), 1)  # where oneDNN prints a line per operation
+        for seconds, images, more in contender(network, data, rounds):
+            output.seek(0)
+            per_round.append(operation_seconds(output))
+            output.seek(0), output.truncate()
+            counted = per_round[1:] or per_round
             names = sorted({name for one in counted for name in one})
             mean = {name: round(sum(one.get(name, 0) for one in counted) / len(counted), 3) for name in names}
-            yield seconds, pictures, {**more, "operations": mean}
+            yield seconds, images, {**more, "operations": mean}
 
 
 def operation_seconds(lines) -> dict[str, float]:
-    """Seconds by kind of operation, summed over the lines that oneDNN prints when it is asked to (times in ms)."""
+    """Seconds by kind of operation, summed over the lines of oneDNN's verbose output (times in ms)."""
     total: dict[str, float] = {}
     for line in lines:
         fields = line.strip().split(",")
@@ -301,56 +322,61 @@ def operation_seconds(lines) -> dict[str, float]:
     return total
 
 
-def features(network, data, rounds: int, *, name: str, pictures: int = 500):
-    """What a frozen network takes for the features of pictures and of their mirror images; told for all of them."""
+def features(network, data, rounds: int, *, name: str, images: int = 500):
+    """The seconds that a frozen network takes for the features of images and of their mirror images.
+
+    name: of the frozen network, "efficientnet_lite0@160". images: how many are computed per round.
+    """
     from shathenet_utils import pretrained
 
     compute = pretrained.extractor(pretrained.frozen(name))
     for _ in range(rounds):
         begun = time.perf_counter()
-        compute(data.train_images[:pictures])
-        yield time.perf_counter() - begun, pictures, {}
+        compute(data.train_images[:images])
+        yield time.perf_counter() - begun, images, {}
 
 
 def head(network, data, rounds: int):
-    """An epoch of a linear head on features; seconds don't depend on what they are."""
+    """An epoch of a linear head on features; random ones, as the seconds don't depend on their values."""
     stream, parts = np.random.default_rng(0), ("train", "validation", "test")
     counts = {part: len(getattr(data, f"{part}_labels")) for part in parts}
     codes = {f"{part}_images": stream.integers(0, 256, (counts[part], 1, 2, 1280), np.uint8) for part in parts}
-    yield from ours(network, dataclasses.replace(data, **codes), rounds)
+    yield from our_fit(network, dataclasses.replace(data, **codes), rounds)
 
 
 CONTENDERS = {
-    "ours": ours,
+    "ours": our_fit,
     "our steps alone": steps_alone,
-    "Keras's way": kerass_way,
+    "Keras's way": keras_fit,
+    "Keras's fit, mixed_bfloat16": functools.partial(keras_fit, precision="mixed_bfloat16"),
     "directory flow": directory_flow,
     "PyTorch": pytorch,
 }
+"""Of every network of `bench.NETWORKS`, by their names in the records."""
 
 _STAGE = {"layers": True, "fused": False, "half": False, "many": False, "repeats": False}
 WATERFALL = {
-    "Keras's way": kerass_way,
+    "Keras's way": keras_fit,
     "steps of our own": functools.partial(staged, **_STAGE),
-    "pictures made in NumPy": functools.partial(staged, **_STAGE | {"layers": False}),
+    "images made in NumPy": functools.partial(staged, **_STAGE | {"layers": False}),
     "batch norm in one operation": functools.partial(staged, **_STAGE | {"layers": False, "fused": True}),
     "bfloat16": functools.partial(staged, **_STAGE | {"layers": False, "fused": True, "half": True}),
     "many steps a call": functools.partial(
         staged, **_STAGE | {"layers": False, "fused": True, "half": True, "many": True}
     ),
-    "threads that repeat": ours,
+    "threads that repeat": our_fit,
 }
-"""From Keras's way to ours, one step of engineering at a time."""
+"""From Keras's `fit` to the book's training loop, one step of engineering at a time."""
 
 PROFILED = {
-    "Keras's way": kerass_way,  # its operations overlap, two at a time, so their seconds don't add up to an epoch's
-    "ours": functools.partial(profiled, contender=ours),
+    "Keras's way": keras_fit,  # its operations overlap, two at a time, so their seconds don't add up to an epoch's
+    "ours": functools.partial(profiled, contender=our_fit),
     "PyTorch": functools.partial(profiled, contender=pytorch),
 }
 """Where the time of an epoch goes, operation by operation."""
 
 GROWTH = {
-    **{f"{count:,} pictures": functools.partial(ours, pictures=count) for count in (2_500, 5_000, 10_000, 20_000)},
-    "5,000 pictures, 1 core": functools.partial(ours, pictures=5_000, cores=1),
+    **{f"{count:,} images": functools.partial(our_fit, images=count) for count in (2_500, 5_000, 10_000, 20_000)},
+    "5,000 images, 1 core": functools.partial(our_fit, images=5_000, cores=1),
 }
-"""What an epoch costs with more pictures and fewer cores; with wider networks it is `bench.WIDTHS`."""
+"""What an epoch costs with more images and fewer cores; with wider networks it is `bench.WIDTHS`."""

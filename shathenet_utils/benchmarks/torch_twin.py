@@ -1,15 +1,15 @@
 """The same network in PyTorch, to measure against: built from a Keras model, with its weights. Needs
 requirements-bench.txt.
 
-Nothing else in the book needs PyTorch; only `bench` opens this module.
+Nothing else in the book needs PyTorch; only a contender of `bench` opens this module.
 """
 
 import sys
 
 import numpy as np
 
-from shathenet_utils import augment, models, training
-from shathenet_utils.blocks import keras
+from shathenet_utils import architecture, augment, optimizers, training
+from shathenet_utils.backend import keras
 from shathenet_utils.recipes import Recipe
 
 sys.modules.setdefault("triton", None)  # for GPUs alone; PyTorch's optimizers load it, which crashes beside TensorFlow
@@ -18,15 +18,15 @@ from torch.nn import functional  # noqa: E402
 
 
 class Twin(torch.nn.Module):
-    """A Keras model's network, channels last in memory, its weights copied. Pictures: uint8 (n, height, width,
-    channels).
+    """A Keras model's network, channels last in memory, its weights copied. Images: uint8 (n, height, width,
+    channels), values 0 to 255.
 
     Raises NotImplementedError for a layer that it does not know.
     """
 
     def __init__(self, model):
         super().__init__()
-        self.calls = [call for call in models._calls(model) if isinstance(call.operation, keras.layers.Layer)]
+        self.calls = [call for call in architecture.calls_of(model) if isinstance(call.operation, keras.layers.Layer)]
         self.output = id(model.outputs[0])
         self.parts = torch.nn.ParameterDict()
         for layer in {call.operation.name: call.operation for call in self.calls}.values():
@@ -43,17 +43,17 @@ class Twin(torch.nn.Module):
         self.parts[weight.path.replace(".", "_")] = torch.nn.Parameter(tensor, requires_grad=weight.trainable)
 
     def _weight(self, layer, name: str):
-        found = [weight for weight in layer.weights if weight.path.endswith(f"/{name}")]
-        return self.parts[found[0].path.replace(".", "_")] if found else None
+        path = next((weight.path for weight in layer.weights if weight.path.endswith(f"/{name}")), None)
+        return self.parts[path.replace(".", "_")] if path else None
 
-    def forward(self, pictures):
+    def forward(self, images):
         """Logits, float32 (n, classes)."""
         values = {}
         for call in self.calls:
             layer = call.operation
             inputs = [values[id(tensor)] for tensor in call.input_tensors]
             if isinstance(layer, keras.layers.InputLayer):
-                x = pictures.permute(0, 3, 1, 2).float()  # channels last in memory: a view
+                x = images.permute(0, 3, 1, 2).float()  # channels last in memory: a view
             else:
                 x = self._call(layer, *inputs)
             values[id(call.output_tensors[0])] = x
@@ -61,8 +61,8 @@ class Twin(torch.nn.Module):
 
     def _call(self, layer, x, *others):
         kind = type(layer).__name__
-        if kind in ("PixelScaling", "Rescaling"):
-            return x * layer.scale
+        if kind == "Rescaling":
+            return x * layer.scale + layer.offset
         if kind == "Normalization":
             shape = (1, -1, 1, 1)
             mean, spread = (np.ravel(value).astype(np.float32) for value in (layer.mean, np.sqrt(layer.variance)))
@@ -118,66 +118,69 @@ def _activated(layer, x):
 
 def _kind(name: str, parameter) -> str:
     if name.endswith("/beta"):
-        return "shift"
+        return "beta"
     return "kernel" if parameter.ndim > 1 else "other"
 
 
-def _unknown(recipe: Recipe) -> str:
+def _lacking(recipe: Recipe) -> str:
     """What of a recipe the trainer lacks, in words; "" where it has it all."""
-    if recipe.optimizer not in ("sgd", "adam"):
-        return recipe.optimizer
-    if recipe.optimizer == "sgd" and recipe.momentum and not recipe.nesterov:
+    optimizer = recipe.optimizer
+    if optimizer.name not in ("sgd", "adam"):
+        return optimizer.name
+    if optimizer.name == "sgd" and optimizer.momentum and not optimizer.nesterov:
         return "sgd's plain momentum"
-    if recipe.weight_decay and recipe.decay != "coupled":
+    if optimizer.weight_decay and optimizer.decay != "coupled":
         return "decoupled weight decay"
     if recipe.loss != "cross_entropy":
         return f"the loss {recipe.loss}"
     if recipe.averaging == "ema":
         return "a moving average of weights"
-    return "mixup" if recipe.mixup else ""
+    return "mixup" if recipe.augmentation.mixup else ""
 
 
 class Trainer:
-    """Trains a twin as a recipe says: Adam or Nesterov SGD, label smoothing, lookahead, with the book's own pictures
-    and learning rates; one epoch a call.
+    """Trains a twin by a recipe: Adam or Nesterov SGD, label smoothing, lookahead, on the images that the book's loop
+    trains on, in the same order, at the same learning rates; one epoch per call.
 
     Raises NotImplementedError for a recipe that asks for more.
     """
 
     def __init__(self, model, data, recipe: Recipe, seed: int):
-        if unknown := _unknown(recipe):
-            raise NotImplementedError(f"The PyTorch twin does not train with {unknown}.")
+        if lacking := _lacking(recipe):
+            raise NotImplementedError(f"The PyTorch twin does not train with {lacking}.")
         self.network, self.recipe, self.seed = Twin(model).train(), recipe, seed
         self.images, self.labels = data.train_images, data.train_labels.astype(np.int64)
         self.steps = recipe.epochs * -(-len(self.labels) // recipe.batch_size)
-        self.rate = training.learning_rate(recipe, self.steps)
+        self.learning_rate = optimizers.learning_rate(recipe, self.steps)
         self.step = 0
         named = [(name, p) for name, p in self.network.parts.items() if p.requires_grad]
-        kinds = (("shift", recipe.bias_rate, 0), ("kernel", 1, recipe.weight_decay), ("other", 1, 0))
+        chosen = recipe.optimizer
+        kinds = (("beta", chosen.beta_lr_multiplier, 0), ("kernel", 1, chosen.weight_decay), ("other", 1, 0))
         groups = [
-            {"params": [p for name, p in named if kind == _kind(name, p)], "times": times, "weight_decay": decay}
+            {"params": [p for name, p in named if kind == _kind(name, p)], "multiplier": times, "weight_decay": decay}
             for kind, times, decay in kinds
         ]
         groups = [group for group in groups if group["params"]]
-        if recipe.optimizer == "sgd":
+        if chosen.name == "sgd":
             self.optimizer = torch.optim.SGD(
-                groups, 0.1, momentum=recipe.momentum, nesterov=recipe.nesterov, fused=True
+                groups, 0.1, momentum=chosen.momentum, nesterov=chosen.nesterov, fused=True
             )
         else:
             self.optimizer = torch.optim.Adam(groups, 0.1, eps=1e-7, fused=True)
         self.averages = [p.detach().clone() for p in self.network.parameters()]
 
-    def epoch(self, pictures: augment.Epoch, number: int) -> float:
-        """Train one epoch on prepared pictures; returns the mean loss."""
+    def epoch(self, prepared: augment.Epoch, number: int) -> float:
+        """Train epoch `number`, from 0, on its prepared images; returns the mean loss."""
         recipe, total = self.recipe, 0.0
-        images = pictures.images if pictures.images.flags.writeable else pictures.images.copy()
+        images = prepared.images if prepared.images.flags.writeable else prepared.images.copy()
         images, labels = torch.from_numpy(images), torch.from_numpy(self.labels)
         order = torch.from_numpy(training.epoch_order(self.seed, number, len(labels)).astype(np.int64))
         half = recipe.precision == "mixed_bfloat16"
         for batch in order.split(recipe.batch_size):
-            rate = self.rate if isinstance(self.rate, float) else float(self.rate(self.step))
+            constant = isinstance(self.learning_rate, float)
+            learning_rate = self.learning_rate if constant else float(self.learning_rate(self.step))
             for group in self.optimizer.param_groups:
-                group["lr"] = rate * group["times"]
+                group["lr"] = learning_rate * group["multiplier"]
             with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
                 logits = self.network(images[batch])
             loss = functional.cross_entropy(logits.float(), labels[batch], label_smoothing=recipe.label_smoothing)
@@ -186,20 +189,20 @@ class Trainer:
             self.optimizer.step()
             self.step += 1
             total += loss.item() * len(batch)
-            if recipe.averaging == "lookahead" and self.step % training.LOOKAHEAD_EVERY == 0:
+            if recipe.averaging == "lookahead" and self.step % optimizers.LOOKAHEAD_EVERY == 0:
                 self._look_ahead()
         return total / len(labels)
 
     @torch.no_grad()
     def _look_ahead(self) -> None:
-        keep = 0.95**training.LOOKAHEAD_EVERY * (self.step / self.steps) ** 3
+        keep = 0.95**optimizers.LOOKAHEAD_EVERY * (self.step / self.steps) ** 3
         for average, parameter in zip(self.averages, self.network.parameters(), strict=True):
             average.lerp_(parameter, 1 - keep)
             parameter.copy_(average)
 
     @torch.no_grad()
     def predict(self, images) -> np.ndarray:
-        """Logits of uint8 pictures (n, h, w, c), float32 (n, classes), with the averaged weights where there are
+        """Logits of uint8 images (n, h, w, c), float32 (n, classes), with the averaged weights where there are
         some."""
         if self.recipe.averaging == "lookahead":
             for average, parameter in zip(self.averages, self.network.parameters(), strict=True):
