@@ -215,18 +215,21 @@ class Experiment:
         return f"<p><b>{html.escape(self.question)}</b> {self._seeds()}</p>{self.table().to_html()}"
 
 
-def _flat(config: dict, prefix: str = "") -> dict:
-    """A configuration in one level, readable names: model "v1_0" apart from an optimizer's name "adam"."""
+def _flat(config: dict, prefix: str = "", argument: bool = False) -> dict:
+    """A configuration in one level, readable names: model "v1_0" apart from an optimizer's name "adam".
+
+    argument: these are a model's arguments, which may have a recipe field's name.
+    """
     flat = {}
     for key, value in config.items():
         if isinstance(value, dict):
-            flat |= _flat(value, prefix if key in ("data", "arguments", "recipe") else key)
+            flat |= _flat(value, prefix if key in ("data", "recipe") else key, key == "arguments")
             continue
         name = key.replace("_", " ")
-        if key == "name":
-            name = prefix
-        elif prefix == "model":  # a model's argument, which may have a recipe field's name
+        if argument:
             name = f"model's {name}"
+        elif key == "name":
+            name = prefix
         flat[name] = str(value) if isinstance(value, list) else value
     return flat
 

@@ -1,5 +1,6 @@
 """Small things that several test files need: tiny datasets, made-up records, fresh interpreters."""
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from hypothesis import settings
 from shathenet_utils import ROOT, book, records, runner, weights
 from shathenet_utils.datasets import CIFAR10_CLASSES, Dataset
 from shathenet_utils.experiment import Experiment, Variant
-from shathenet_utils.recipes import Recipe
+from shathenet_utils.recipes import Augmentation, Optimizer, Recipe, Schedule
 from shathenet_utils.runs import Runs
 
 WITHOUT_TENSORFLOW = "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
@@ -115,7 +116,19 @@ def declared_experiment(monkeypatch, folder):
         threads=backend.threads()["intra_op"],
     )  # fmt: skip
     monkeypatch.setenv("SHATHENET_OUTPUT", str(folder))
+    monkeypatch.setenv("SHATHENET_THREADS", str(experiment.threads))
     monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # progress then goes to stderr, as in a terminal
     declare([experiment], folder, monkeypatch.setattr)
     return experiment
+
+
+def flat_recipe(epochs=1, batch_size=32, **fields):
+    """A Recipe whose parts' fields are given beside its own: flat_recipe(momentum=0.9, warmup=0.1, translate=4)."""
+    parts = {}
+    for name, part in (("optimizer", Optimizer), ("schedule", Schedule), ("augmentation", Augmentation)):
+        own = {field.name: fields.pop(field.name) for field in dataclasses.fields(part) if field.name in fields}
+        if isinstance(fields.get(name), str):
+            own["name"] = fields.pop(name)
+        parts[name] = fields.pop(name, None) or part(**own)
+    return Recipe(epochs, batch_size, **fields, **parts)
