@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import book, datasets, files, machine, progress, recipes, records, weights, worker
+from shathenet_utils import book, checkpoints, datasets, files, machine, progress, recipes, records, weights, worker
 from shathenet_utils.experiment import Experiment, Variant, check_budget, load_record, load_user_record
 from shathenet_utils.recipes import Recipe
 from shathenet_utils.runs import Runs
@@ -93,8 +93,9 @@ class Run:
         """Be the only process at this run, and clear away what a killed one left; as `files.locked`."""
         with files.locked(self.checkpoint.with_suffix(".lock"), wait, on_wait) as waited:
             kept = (self.weights_path(suffix) for suffix in (".npz", "_epochs.npz"))
-            for place in (self.path, self.checkpoint, *kept):
+            for place in (self.path, *kept):
                 files.remove_leftovers(place)
+            checkpoints.clean(self.checkpoint)
             yield waited
 
 
@@ -223,6 +224,7 @@ def train_run(
     seed: int,
     *,
     data: datasets.Dataset | None = None,
+    features: datasets.Dataset | None = None,
     budget: str = "full",
     record: bool = False,
     seconds: float | None = None,
@@ -231,8 +233,10 @@ def train_run(
 ) -> dict | None:
     """Train one run and write its record; returns the record, or None where Ctrl-C stopped it.
 
-    data: what to train on instead of the declared dataset, for readers without it. record: the run is the
-    book's evidence, written below `data/records/`; otherwise it goes to `data/runs/`. seconds: a limit, under test.
+    data: what to train on instead of the declared dataset, for readers without it. features: of a variant with a
+    feature extractor, the second of what `prepare_inputs` returns for this run, where it is computed already. record:
+    the run is the book's evidence, written below `data/records/`; otherwise it goes to `data/runs/`. seconds: a limit,
+    under test.
     Where another process is at the same run, its record is waited for and returned; wait: False raises files.Busy.
     Raises ValueError where `record` asks for what evidence must not be: an undeclared run, a shorter budget, other
     data, other threads than declared; FileError where the record could not be written.
@@ -263,10 +267,10 @@ def train_run(
         ended_elsewhere = waited or asked.file_version() != before
         if ended_elsewhere and (found := load_user_record(experiment, variant, seed, run.folder, data)):
             return found
-        result = _train(run, data, seconds, on_epoch)
+        result = _train(run, data, seconds, on_epoch, features)
         if result is not None:
             records.save(result, run.path)
-            run.checkpoint.unlink(missing_ok=True)
+            checkpoints.remove(run.checkpoint)
         return result
 
 
@@ -329,7 +333,7 @@ def architecture_stats(variant: Variant, model) -> dict:
     return {"model_digest": architecture.model_digest(model), **total}
 
 
-def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) -> dict | None:
+def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch, features=None) -> dict | None:
     """Train one run, alone at it: its record, not yet written; None where Ctrl-C stopped it."""
     from shathenet_utils import backend, training
 
@@ -337,7 +341,10 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch) ->
     model = build_initialised(variant.model, variant.model_arguments, variant.recipe, run.seed)
     counted = architecture_stats(variant, model)  # before training: a model that can't be counted fails at once
     source = data
-    images, data = prepare_inputs(variant, run.seed, source)
+    if features is None:
+        images, data = prepare_inputs(variant, run.seed, source)
+    else:
+        images, data = datasets.subset_per_class(source, variant.images_per_class, run.seed), features
     keeps_history = not seconds and run.keeps(run.experiment.keep_weight_history)
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.digest}
     identity |= {"epochs": recipe.epochs, "seed": run.seed, "weight_history": keeps_history}

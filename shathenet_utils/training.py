@@ -7,7 +7,6 @@ images while this one trains.
 """
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import augment, files, progress, weights
+from shathenet_utils import augment, checkpoints, progress
 from shathenet_utils.backend import keras, ops, tf
 from shathenet_utils.blocks import Whitening
 from shathenet_utils.datasets import Dataset
@@ -238,39 +237,6 @@ def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count).astype(np.int32)
 
 
-def save_checkpoint(path: Path, identity: str, variables: list, history: dict, kept: list) -> None:
-    """Write all that a run needs to go on after this epoch, whole or not at all. Raises FileError where it can't.
-
-    variables: every one that an epoch may change: weights, the states of random layers, the optimizer's, averages.
-    """
-    arrays = {"identity": np.array(identity), "history": np.array(json.dumps(history))}
-    arrays |= {f"variable{i}": variable.numpy() for i, variable in enumerate(variables)}
-    # By number, not by name: Keras counts the names of layers on when the same network is built a second time.
-    arrays |= {f"epoch{e}_{i}": array for e, weights in enumerate(kept) for i, array in enumerate(weights.values())}
-    with files.writing_to(path), files.written_whole(path) as temporary, temporary.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
-
-
-def load_checkpoint(path: Path, identity: str, variables: list, model) -> tuple[dict, list] | None:
-    """Put back what `save_checkpoint` kept of this run: (history, weight_history); None, and nothing changed, where the file
-    is missing, damaged or another run's."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if archive["identity"].item() != identity:
-                return None
-            history = json.loads(archive["history"].item())
-            arrays = [archive[f"variable{i}"] for i in range(len(variables))]
-            epochs = range(sum(name.startswith("epoch") for name in archive.files) // len(model.weights))
-            kept = [{weight.path: archive[f"epoch{e}_{i}"] for i, weight in enumerate(model.weights)} for e in epochs]
-    except weights.DAMAGED:
-        return None
-    if any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, variables, strict=True)):
-        return None
-    for array, variable in zip(arrays, variables, strict=True):
-        variable.assign(array)
-    return history, kept
-
-
 def fit(
     model,
     data: Dataset,
@@ -286,10 +252,10 @@ def fit(
 ) -> Training:
     """Train `model` in place on `data`'s training images, as `recipe` says.
 
-    seed: of the order of images; the weights' own start was drawn when the model was built (see `set_seed`).
-    seconds: stop after about so long; the epoch begun then counts as one. on_epoch: is called with the
-    history after each epoch. weight_history: keep all weights of every epoch. checkpoint: a file that each epoch rewrites,
-    and from which a run of the same `identity` goes on, bit for bit as if it had never stopped; the caller deletes it.
+    seed: of the order of images; the initial weights were drawn when the model was built (see `set_seed`). seconds:
+    stop after about so long; the epoch begun then counts as one. on_epoch: is called with the history after each epoch.
+    weight_history: keep all weights of every epoch. checkpoint: a file that each epoch rewrites (see `checkpoints`),
+    and from which a run of the same `identity` goes on, bit for bit as if it had never stopped; the caller removes it.
 
     Ctrl-C stops it safely: the model keeps the weights it has, and `status` says "interrupted".
     Raises ValueError for images or labels that the model can't take, FileError where a checkpoint can't be written.
@@ -316,7 +282,7 @@ def fit(
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
     history = {name: [] for name in names}
     kept = [weights_of(model)] if weight_history else []
-    if checkpoint and (found := load_checkpoint(checkpoint, identity, variables, model)):
+    if checkpoint and (found := checkpoints.load(checkpoint, identity, variables, model, weight_history)):
         history, kept = found
     first = len(history["loss"])
     status = "finished"
@@ -383,7 +349,7 @@ def fit(
                 if averaged and not ends:
                     averages.swap()
                 if checkpoint:
-                    save_checkpoint(checkpoint, identity, variables, history, kept)
+                    checkpoints.save(checkpoint, identity, variables, history, kept)
                 if on_epoch:
                     on_epoch(history)
                 if status == "out of time":
