@@ -2,18 +2,21 @@
 
 import json
 import os
+import re
 
 import nbformat
 import pytest
+from ipykernel.ipkernel import IPythonKernel
+from jupyter_server.services.contents.filemanager import FileContentsManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from shathenet_utils import __main__, rerun
+from shathenet_utils import __main__, markers, rerun
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
-def a_page(folder, *sources, data=()):
-    cells = [new_markdown_cell("# A page", id="title")]
+def a_page(folder, *sources, text="# A page", data=()):
+    cells = [new_markdown_cell(text, id="title")]
     cells += [new_code_cell(source, id=f"cell{number}") for number, source in enumerate(sources)]
     path = folder / "99_a_page.ipynb"
     nbformat.write(new_notebook(cells=cells, metadata={"shathenet": {"data": list(data)}}), path)
@@ -43,7 +46,7 @@ def test_a_page_is_executed_and_stored_with_its_figures(tmp_path):
     assert (tmp_path / "figures" / "a_figure.png").read_bytes().startswith(b"\x89PNG")
     notebook = nbformat.read(path, as_version=4)
     assert notebook.metadata.kernelspec.name == "python3"
-    assert notebook.metadata.language_info == {"name": "python"}
+    assert notebook.metadata.language_info == IPythonKernel.language_info  # else JupyterLab marks the page unsaved
     assert [cell.id for cell in notebook.cells] == ["title", "cell0", "cell1"]
     assert [cell.get("execution_count") for cell in notebook.cells] == [None, 1, 2]
     assert not any("execution" in cell.metadata for cell in notebook.cells)
@@ -82,6 +85,41 @@ def test_a_page_whose_cell_fails_stays_as_it_was(tmp_path):
     assert sorted(found.name for found in tmp_path.iterdir()) == ["99_a_page.ipynb"]
 
 
+def test_the_numbers_of_a_page_are_filled_in_and_the_file_is_what_jupyterlab_would_write(tmp_path):
+    source = "from shathenet_utils import lesson, stats\nlesson.numbers(gain=stats.Difference(0.03, 0.02, 0.04, 5))"
+    path = a_page(tmp_path, source, text="# A page\n\nA gain of <!--=gain--><!--/-->.")
+    assert rerun.rerun(path, tmp_path / "figures")
+    text = nbformat.read(path, as_version=4).cells[0].source
+    assert text == "# A page\n\nA gain of <!--=gain-->+3.0 points (+2.0 to +4.0)<!--/-->."
+    assert outputs(path)[0][0]["data"][markers.MIME] == {"gain": "+3.0 points (+2.0 to +4.0)"}
+
+    stored = path.read_bytes()
+    manager = FileContentsManager(root_dir=str(tmp_path))
+    model = manager.get(path.name)
+    model["content"]["metadata"]["language_info"] = IPythonKernel.language_info  # as JupyterLab does on opening
+    manager.save({key: model[key] for key in ("type", "format", "content")}, path.name)
+    assert path.read_bytes() == stored
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers", "wrong"),
+    [
+        ("A gain of <!--=gian--><!--/-->.", [], "in cell title there is no number gian; did you mean gain?"),
+        ("A gain of $<!--=gain--><!--/-->$.", [], "in cell title the number gain stands inside"),
+        ("A gain.", [{"gain": "+1.0 points"}], "the number gain is defined twice, as "),
+    ],
+)
+def test_a_page_whose_numbers_are_not_in_order_stays_as_it_was(tmp_path, monkeypatch, text, numbers, wrong):
+    path = a_page(tmp_path, "lesson.numbers(…)", text=text)
+    data = [{markers.MIME: texts} for texts in ({"gain": "+3.0 points"}, *numbers)]
+    displays = [new_output("display_data", data=each) for each in data]
+    monkeypatch.setattr(rerun, "execute", lambda notebook, folder: notebook.cells[1].update(outputs=displays))
+    before = path.read_bytes()
+    with pytest.raises(rerun.RerunError, match=f"99_a_page.ipynb was not stored: {re.escape(wrong)}"):
+        rerun.rerun(path, tmp_path)
+    assert path.read_bytes() == before
+
+
 def test_a_page_whose_data_is_absent_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("SHATHENET_DATA", str(tmp_path / "nothing"))
     path = a_page(tmp_path, "print(1)", data=["cifar10"])
@@ -94,7 +132,8 @@ def test_a_page_whose_data_is_absent_is_not_run(tmp_path, monkeypatch):
 def test_every_page_of_the_book_declares_its_data():
     for path in rerun.NOTEBOOKS.glob("*.ipynb"):
         notebook = nbformat.read(path, as_version=4)
-        shows_data = any("lesson.data(" in cell.source for cell in notebook.cells if cell.cell_type == "code")
+        code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        shows_data = "lesson.data(" in code or "lesson.live_images(" in code
         assert notebook.metadata.get("shathenet", {}).get("data", []) == (["cifar10"] if shows_data else [])
 
 
