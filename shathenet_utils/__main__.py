@@ -80,8 +80,9 @@ def _queue(arguments) -> None:
 def _train_on_cluster(runs, arguments) -> None:
     from shathenet_utils import cluster
 
+    cores = arguments.cores or (runs[0].experiment.threads if arguments.record else 1)
     try:
-        ended = {entry.state for entry in cluster.train(runs, arguments.cluster, arguments.cores or 1)}
+        ended = {entry.state for entry in cluster.train(runs, arguments.cluster, cores)}
     except cluster.ClusterError as error:
         sys.exit(f"error: {error}")
     if "stopped" in ended:
@@ -210,7 +211,9 @@ def main(arguments: list[str] | None = None) -> None:
     train.add_argument("--record", action="store_true", help="write the book's evidence, data/records/")
     train.add_argument("--again", action="store_true", help="train again what is there already")
     train.add_argument("--cluster", metavar="ADDRESS", help="on a Ray cluster: auto, host:port or ray://host:port")
-    train.add_argument("--cores", type=_cores, metavar="N", help="cores a run takes there (default: 1)")
+    train.add_argument(
+        "--cores", type=_cores, metavar="N", help="cores per run there (default: 1, for --record as declared)"
+    )
     train.add_argument("--watched", action="store_true", help=argparse.SUPPRESS)  # by `worker`
     train.set_defaults(do=_train)
     queue = commands.add_parser("queue", help="train and record every declared run that has no record yet")

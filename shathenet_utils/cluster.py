@@ -1,20 +1,17 @@
-"""The same runs on a Ray cluster: one task a run, and one desk that keeps each run's last checkpoint.
+"""The same runs on a Ray cluster: one task per run, and one store of the last checkpoint of each.
 
-A run gets a fresh process somewhere in the cluster, with this package and the data shipped to it. After every epoch it
-leaves its checkpoint at the desk, on the machine that called; where its process or its machine is lost, Ray starts it
-elsewhere, and it goes on from there to the same numbers. Records and weights are written here, where local training
-writes them. Ray is imported where it is used: `requirements-cluster.txt` installs it.
+A run gets a fresh process somewhere in the cluster, with this package and the data shipped to it; the features of a
+frozen network are computed before, here. After every epoch the process sends its checkpoint to the store, on the
+machine that called; where the process or its machine is lost, Ray starts the run elsewhere, and it goes on from there
+to the same numbers. Records and weights are written here, where local training writes them. Ray is imported where it is
+used: `requirements-cluster.txt` installs it.
 """
 
-import collections
 import contextlib
 import dataclasses
-import datetime
-import hashlib
 import itertools
 import os
 import re
-import shutil
 import socket
 import sys
 import tempfile
@@ -24,7 +21,10 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from shathenet_utils import ROOT, bench, datasets, experiments, output_folder, recipes, records
+from shathenet_utils import ROOT, checkpoints, datasets, files, output_folder, recipes, records, runner
+from shathenet_utils.benchmarks import bench
+from shathenet_utils.cluster_table import UNDER_WAY, Entry, display
+from shathenet_utils.experiment import Experiment, Variant, check_budget
 
 LOSSES = 10
 """How often a run may lose its process or machine before it has failed."""
@@ -35,81 +35,86 @@ class ClusterError(RuntimeError):
     """The cluster can't be used; one sentence says why, and what to do."""
 
 
-@dataclasses.dataclass
-class Entry:
-    """A run on its way through the cluster.
+class CheckpointStore:
+    """Where runs, known by a number, leave their progress and last checkpoint: a Ray actor on the caller's machine.
 
-    node: Ray's id of the node it was last on. begins: for each process that has taken it up, from which epoch it went
-    on; None until its first epoch is done. told: why it failed.
+    checkpoints: run → its checkpoint's bytes. weight_histories: run → file name → bytes of the weights of an epoch,
+    each of which is sent once.
     """
 
-    run: experiments.Run
-    state: str = "waiting"
-    node: str = ""
-    epoch: int = 0
-    accuracy: float | None = None
-    begins: list[int | None] = dataclasses.field(default_factory=list)
-    told: str = ""
+    def __init__(self, checkpoints: dict[int, bytes], weight_histories: dict[int, dict[str, bytes]]):
+        self.checkpoints, self.weight_histories = checkpoints, weight_histories
+        self.progress, self.new, self.new_weights = {}, set(), {}
 
+    def begin(self, run: int, node: str) -> tuple[int, bytes | None, dict[str, bytes]]:
+        """A process takes a run up: the how-manieth it is, from 1, and what it goes on from: checkpoint and weights."""
+        progress = self.progress.setdefault(run, {"begins": [], "epoch": 0, "accuracy": None})
+        progress["begins"].append(None)
+        progress["node"] = node
+        return len(progress["begins"]), self.checkpoints.get(run), self.weight_histories.get(run, {})
 
-class Desk:
-    """Where runs, named by a number, leave their progress and last checkpoint: a Ray actor on the caller's machine."""
+    def report(
+        self, run: int, start: int, epoch: int, accuracy: float, checkpoint: bytes, weights: dict[str, bytes]
+    ) -> None:
+        """After an epoch; what comes from a process that was thought lost, and replaced, is ignored.
 
-    def __init__(self, checkpoints: dict[int, bytes]):
-        self.checkpoints, self.progress, self.new = checkpoints, {}, set()
-
-    def begin(self, run: int, node: str) -> tuple[int, bytes | None]:
-        """A process takes a run up: which one it is, from 1, and the checkpoint to go on from, if there is one."""
-        told = self.progress.setdefault(run, {"begins": [], "epoch": 0, "accuracy": None})
-        told["begins"].append(None)
-        told["node"] = node
-        return len(told["begins"]), self.checkpoints.get(run)
-
-    def epoch(self, run: int, start: int, epoch: int, accuracy: float, checkpoint: bytes) -> None:
-        """After an epoch; a process that was thought lost, and replaced, is not listened to."""
-        told = self.progress[run]
-        if start == len(told["begins"]):
-            if told["begins"][-1] is None:
-                told["begins"][-1] = epoch - 1
-            told |= {"epoch": epoch, "accuracy": accuracy}
+        start: the process's number, from `begin`. weights: the files of weights that are new since its last report.
+        """
+        progress = self.progress[run]
+        if start == len(progress["begins"]):
+            if progress["begins"][-1] is None:
+                progress["begins"][-1] = epoch - 1
+            progress |= {"epoch": epoch, "accuracy": accuracy}
             self.checkpoints[run] = checkpoint
             self.new.add(run)
+            self.weight_histories.setdefault(run, {}).update(weights)
+            self.new_weights.setdefault(run, {}).update(weights)
 
-    def news(self) -> tuple[dict[int, dict], dict[int, bytes]]:
-        """Every run's progress, and the checkpoints that came since the last call."""
-        new, self.new = self.new, set()
-        return self.progress, {run: self.checkpoints[run] for run in new}
+    def updates(self) -> tuple[dict[int, dict], dict[int, bytes], dict[int, dict[str, bytes]]]:
+        """Every run's progress, and the checkpoints and weights that came since the last call."""
+        (new, self.new), (weights, self.new_weights) = (self.new, set()), (self.new_weights, {})
+        return self.progress, {run: self.checkpoints[run] for run in new}, weights
 
     def forget(self, run: int) -> None:
         """A run's record is written: its checkpoint is no longer needed."""
         self.checkpoints.pop(run, None)
+        self.weight_histories.pop(run, None)
+        self.new_weights.pop(run, None)
         self.new.discard(run)
 
 
-def _work(desk, number: int, run: experiments.Run, data: datasets.Dataset) -> tuple[dict, dict[str, bytes]] | str:
+def _work(
+    store, number: int, run: runner.Run, data: datasets.Dataset, features: datasets.Dataset | None
+) -> tuple[dict, dict[str, bytes]] | str:
     """Train one run in this process: its record and its weights files, or a sentence that says why there is none."""
     import ray
 
-    with tempfile.TemporaryDirectory(prefix="shathenet-") as folder, ThreadPoolExecutor(1, "desk") as beside:
+    with tempfile.TemporaryDirectory(prefix="shathenet-") as folder, ThreadPoolExecutor(1, "store") as beside:
         os.environ["SHATHENET_OUTPUT"] = folder
 
-        def ask(reference):
+        def call(reference):
             # In a thread of its own: a task whose main thread waits gives its cores to another task meanwhile.
             return beside.submit(ray.get, reference).result()
 
-        start, left = ask(desk.begin.remote(number, ray.get_runtime_context().get_node_id()))
-        run = dataclasses.replace(run, record=False)  # here it is a run like any other; who called keeps the record
-        if left:
-            run.checkpoint.parent.mkdir(parents=True)
-            run.checkpoint.write_bytes(left)
+        start, checkpoint, weights = call(store.begin.remote(number, ray.get_runtime_context().get_node_id()))
+        run = dataclasses.replace(run, record=False)  # here it is a run like any other; the caller keeps the record
+        if checkpoint:
+            for name, content in {**weights, run.checkpoint.name: checkpoint}.items():
+                files.write_bytes(run.checkpoint.with_name(name), content)
+        sent = set(weights) if checkpoint else set()
 
-        def tell(history):
+        def report(history):
             accuracy = (history["validation_accuracy"] or history["accuracy"])[-1]
-            ask(desk.epoch.remote(number, start, len(history["loss"]), accuracy, run.checkpoint.read_bytes()))
+            paths = [path for path in checkpoints.epoch_paths(run.checkpoint) if path.name not in sent]
+            new = {path.name: path.read_bytes() for path in paths}
+            call(store.report.remote(
+                number, start, len(history["loss"]), accuracy, run.checkpoint.read_bytes(), new
+            ))  # fmt: skip
+            sent.update(new)
 
         try:
-            record = experiments.train(
-                run.experiment, run.variant, run.seed, data=data, budget=run.budget, on_epoch=tell
+            record = runner.train_run(
+                run.experiment, run.variant, run.seed, data=data, features=features, budget=run.budget, on_epoch=report
             )
         except Exception as error:  # whatever a run may raise: a sentence travels, and nothing is tried again
             return _sentence(error)
@@ -121,7 +126,7 @@ def _work(desk, number: int, run: experiments.Run, data: datasets.Dataset) -> tu
 
 def _versions() -> dict[str, str]:
     """What must be the same on all machines, as this process has it."""
-    return {found.name: found.version for found in metadata.distributions() if found.name in MACHINES_MUST_AGREE}
+    return {one.name: one.version for one in metadata.distributions() if one.name in MACHINES_MUST_AGREE}
 
 
 def _on(node: str):
@@ -137,12 +142,12 @@ def _check_machines(ray, cores: int) -> None:
     most = int(max(node["Resources"].get("CPU", 0) for node in nodes))
     if most < cores:
         raise ClusterError(f"No machine of the cluster offers {cores} cores to a run; the largest offers {most}.")
-    ask = ray.remote(num_cpus=0, max_calls=1)(_versions)
-    asked = [ask.options(scheduling_strategy=_on(node["NodeID"])).remote() for node in nodes]
-    for node, found in zip(nodes, ray.get(asked, timeout=120), strict=True):
-        if found != _versions():
+    task = ray.remote(num_cpus=0, max_calls=1)(_versions)
+    pending = [task.options(scheduling_strategy=_on(node["NodeID"])).remote() for node in nodes]
+    for node, versions in zip(nodes, ray.get(pending, timeout=120), strict=True):
+        if versions != _versions():
             raise ClusterError(
-                f"{node['NodeManagerHostname']} has {found}, this machine {_versions()}: "
+                f"{node['NodeManagerHostname']} has {versions}, this machine {_versions()}: "
                 "install the same requirements.txt on both."
             )
 
@@ -184,104 +189,133 @@ def _sentence(error: BaseException) -> str:
     cause = getattr(error, "cause", None) or error
     bold = re.search(r"\x1b\[1m(.+?)\x1b\[0m", str(cause))  # Keras's own sentence, amid a traceback
     line = bold[1] if bold else (str(cause).strip() or "no more is known").splitlines()[0]
-    return line if isinstance(cause, ValueError | records.RecordError) else f"{type(cause).__name__}: {line}"
+    return line if isinstance(cause, ValueError | files.FileError) else f"{type(cause).__name__}: {line}"
 
 
-def to_do(runs: Sequence[experiments.Run], held: contextlib.ExitStack) -> list[Entry]:
+def to_do(runs: Sequence[runner.Run], held: contextlib.ExitStack) -> list[Entry]:
     """Of these runs, those that have no record yet and that no other process is at; the others are named.
 
-    held: keeps the locks of those that are returned. Raises as `experiments.train` does where it would not begin.
+    held: keeps the locks of those that are returned. Raises as `runner.train_run` does where it would not begin.
     """
     entries = []
     for run in runs:
-        experiments.check_budget(run.budget)
+        check_budget(run.budget)
         if run.record:
-            experiments.check_evidence(run.experiment, run.variant, run.seed, run.budget)
-        if run.is_there():
+            runner.check_evidence(run.experiment, run.variant, run.seed, run.budget)
+        if run.is_complete():
             print(f"{run.name}: there already, {run.path}")
             continue
-        records.check_writable(run.path.parent)
+        files.check_writable(run.path.parent)
         try:
-            held.enter_context(run.alone(wait=False))
-        except records.Busy:
+            held.enter_context(run.exclusive(wait=False))
+        except files.Busy:
             print(f"{run.name}: another process is at it")
             continue
-        if run.is_there():  # another process has just finished it
+        if run.is_complete():  # another process has just finished it
             print(f"{run.name}: there already, {run.path}")
             continue
         entries.append(Entry(run))
     return entries
 
 
-def store(run: experiments.Run, data: datasets.Dataset, record: dict, weights: dict[str, bytes]) -> None:
+def write_results(run: runner.Run, data: datasets.Dataset, record: dict, weights: dict[str, bytes]) -> None:
     """Write what came back, each file whole, where local training would.
 
-    Raises RecordError, and writes nothing, where it is not the run that was asked for or weights changed on their way.
+    Raises RecordError, and writes nothing, where it is another run than was to be trained or weights changed on their
+    way.
     """
-    data = datasets.few(data, run.variant.images_a_class, run.seed)
-    wanted = {
+    part = datasets.subset_per_class(data, run.variant.images_per_class, run.seed)
+    expected = {
         "experiment": run.experiment.name, "variant": run.variant.name, "seed": run.seed, "budget": run.budget,
-        "config_hash": run.variant.config_hash(), "data_fingerprint": data.fingerprint, "split": data.split,
+        "config_hash": run.variant.config_hash(), "data_fingerprint": data.fingerprint,
+        "split": part.split | {"digest": part.digest},
     }  # fmt: skip
-    other = [key for key, value in wanted.items() if record[key] != value]
-    other += ["threads"] * (record["threads"]["inter_op"] != 1)
-    if other:
-        raise records.RecordError(f"What came back is not the run that was asked for: its {', '.join(other)} differ.")
+    differing = [key for key, value in expected.items() if record[key] != value]
+    threads = {"inter_op": 1, "intra_op": run.experiment.threads if run.record else record["threads"]["intra_op"]}
+    differing += ["threads"] * (record["threads"] != threads)
+    if differing:
+        raise records.RecordError(
+            f"What came back is not the run that was to be trained: its {', '.join(differing)} differ."
+        )
     kept = record["weights"] or {}
     for name, file in kept.items():
-        if hashlib.sha256(weights[name]).hexdigest() != file["sha256"]:
+        if files.sha256_of(weights[name]) != file["sha256"]:
             raise records.RecordError(f"The {name} weights that came back are not those of their record.")
     for name, file in kept.items():
         suffix = Path(file["path"]).name.removeprefix(run.path.stem)
         path = run.weights_path(suffix)
-        _write(path, weights[name])
+        files.write_bytes(path, weights[name])
         file["path"] = path.relative_to(ROOT if path.is_relative_to(ROOT) else output_folder()).as_posix()
     records.save(record, run.path)
-    run.checkpoint.unlink(missing_ok=True)
+    checkpoints.remove(run.checkpoint)
 
 
-def _write(path: Path, content: bytes) -> None:
-    with records.writing_to(path), records.written_whole(path) as temporary:
-        temporary.write_bytes(content)
+def _inputs(entries: list[Entry]) -> list[tuple[datasets.Dataset, datasets.Dataset | None]]:
+    """What each run trains on: its dataset, and the features that its model takes in place of images, or None; equal
+    ones are one object.
+
+    Features are computed here, once per image: on the cluster, each run would compute them anew.
+    """
+    data, features, inputs = {}, {}, []
+    for run in (entry.run for entry in entries):
+        key = run.variant.dataset, run.variant.validation
+        if key not in data:
+            data[key] = runner.load_data(run.variant)
+        computed = None
+        if run.variant.feature_extractor:
+            computed = runner.prepare_inputs(run.variant, run.seed, data[key])[1]
+            computed = features.setdefault(computed.digest, computed)
+        inputs.append((data[key], computed))
+    return inputs
 
 
-def train(runs: Sequence[experiments.Run], address: str, cores: int = 1) -> list[Entry]:
+def train(runs: Sequence[runner.Run], address: str, cores: int = 1) -> list[Entry]:
     """Train runs on the cluster at `address`, `cores` cores each; returns those that were to do.
 
-    Their states: "finished", "diverged", "failed" (then `told` says why), or "stopped" by Ctrl-C, which leaves their
-    checkpoints where a local run goes on from them. Raises ClusterError, and what `experiments.train` would raise.
+    Their states: "finished", "diverged", "failed" (then `error` says why), or "stopped" by Ctrl-C, which leaves their
+    checkpoints where a local run goes on from them. Raises ClusterError, what `runner.train_run` would raise, and
+    ValueError for evidence with other threads than its experiment declares.
     """
+    for run in runs:
+        if run.record and run.experiment.threads != cores:
+            threads = run.experiment.threads
+            raise ValueError(f"{run.experiment.name} is recorded with {threads} threads: add --cores {threads}.")
     with contextlib.ExitStack() as held:
         entries = to_do(runs, held)
         if not entries:
             return []
-        variants = {(v.dataset, v.validation): v for v in (entry.run.variant for entry in entries)}
-        data = {key: experiments.load_data(variant) for key, variant in variants.items()}
+        inputs = _inputs(entries)
         ray = held.enter_context(connected(address, cores))
-        shipped = {key: ray.put(dataset) for key, dataset in data.items()}  # a node fetches it once, and maps it
-        places = [entry.run.checkpoint for entry in entries]
-        left = {number: place.read_bytes() for number, place in enumerate(places) if place.exists()}
+        datasets_by_id = {id(dataset): dataset for pair in inputs for dataset in pair if dataset is not None}
+        shipped = {key: ray.put(dataset) for key, dataset in datasets_by_id.items()}  # a node fetches each once
+        begun = {number: entry.run.checkpoint for number, entry in enumerate(entries) if entry.run.checkpoint.exists()}
+        weight_histories = {
+            number: {file.name: file.read_bytes() for file in checkpoints.epoch_paths(path)}
+            for number, path in begun.items()
+        }
         here = _on(ray.get_runtime_context().get_node_id())
-        desk = ray.remote(num_cpus=0)(Desk).options(scheduling_strategy=here).remote(left)
+        store = ray.remote(num_cpus=0)(CheckpointStore).options(scheduling_strategy=here)
+        store = store.remote({number: path.read_bytes() for number, path in begun.items()}, weight_histories)
         task = ray.remote(num_cpus=cores, max_calls=1, max_retries=LOSSES)(_work)
-        show, pending = _display(entries, ray), {}
+        show, pending = display(entries, ray), {}
         try:
             for number, entry in enumerate(entries):
-                key = entry.run.variant.dataset, entry.run.variant.validation
-                pending[task.remote(desk, number, entry.run, shipped[key])] = number, data[key]
+                data, features = inputs[number]
+                reference = task.remote(store, number, entry.run, shipped[id(data)], shipped.get(id(features)))
+                pending[reference] = number, data
             while pending:
                 ready, _ = ray.wait(list(pending), timeout=1)
                 for reference in ready:
-                    number, dataset = pending.pop(reference)
-                    _finish(ray, entries[number], dataset, reference)
-                    desk.forget.remote(number)
-                _hear(entries, *ray.get(desk.news.remote()))
+                    number, data = pending.pop(reference)
+                    _finish(ray, entries[number], data, reference)
+                    store.forget.remote(number)
+                apply_updates(entries, *ray.get(store.updates.remote()))
                 show()
         except KeyboardInterrupt:
             for reference in pending:
                 ray.cancel(reference)
             ray.wait(list(pending), num_returns=len(pending), timeout=10)
-            _hear(entries, *ray.get(desk.news.remote()))
+            apply_updates(entries, *ray.get(store.updates.remote()))
             for number, _ in pending.values():
                 entries[number].state = "stopped"
             show()
@@ -289,94 +323,44 @@ def train(runs: Sequence[experiments.Run], address: str, cores: int = 1) -> list
             print(f"Stopped, {to_go}: the same call, or a local one, goes on from there.")
         for entry in entries:
             if entry.state == "failed":
-                print(f"error: {entry.run.name}: {entry.told}", file=sys.stderr)
+                print(f"error: {entry.run.name}: {entry.error}", file=sys.stderr)
     return entries
 
 
 def _finish(ray, entry: Entry, data: datasets.Dataset, reference) -> None:
-    """Store what a run came to; where it failed, say why."""
+    """Write a run's results; where it failed, note why."""
     try:
-        came = ray.get(reference)
-        if not isinstance(came, str):
-            store(entry.run, data, *came)
-    except (ray.exceptions.RayError, records.RecordError) as error:
-        came = _sentence(error)
-    if isinstance(came, str):
-        entry.state, entry.told = "failed", came
+        result = ray.get(reference)
+        if not isinstance(result, str):
+            write_results(entry.run, data, *result)
+    except (ray.exceptions.RayError, files.FileError) as error:
+        result = _sentence(error)
+    if isinstance(result, str):
+        entry.state, entry.error = "failed", result
         return
-    record = came[0]
+    record = result[0]
     entry.state, entry.epoch = record["status"], record["epochs"]
     entry.accuracy = (record["history"]["validation_accuracy"] or record["history"]["accuracy"] or [None])[-1]
 
 
-def _hear(entries: list[Entry], progress: dict[int, dict], checkpoints: dict[int, bytes]) -> None:
-    """Take up the desk's news: where each run is, and its checkpoint, which a local run could go on from."""
-    for number, told in progress.items():
+def apply_updates(
+    entries: list[Entry],
+    progress: dict[int, dict],
+    new_checkpoints: dict[int, bytes],
+    new_weights: dict[int, dict[str, bytes]],
+) -> None:
+    """Take up the store's updates: where each run is, and its checkpoint, which a local run could go on from."""
+    for number, values in progress.items():
         entry = entries[number]
-        for name, value in told.items():
+        for name, value in values.items():
             setattr(entry, name, value)
         if entry.state in UNDER_WAY:
             entry.state = "taken up again" if len(entry.begins) > 1 or entry.begins[0] else "training"
-    for number, checkpoint in checkpoints.items():
-        _write(entries[number].run.checkpoint, checkpoint)
-
-
-UNDER_WAY = ("waiting", "training", "taken up again")
-
-
-def time_left(entries: list[Entry], seconds: float) -> str:
-    """An estimate from the epochs done in so many seconds, such as "about 1:05:00 left"; "" before the first epoch."""
-    first = [[begin for begin in entry.begins if begin is not None][:1] for entry in entries]
-    done = sum(entry.epoch - begin for entry, begins in zip(entries, first, strict=True) for begin in begins)
-    to_go = sum(entry.run.recipe.epochs - entry.epoch for entry in entries if entry.state in UNDER_WAY)
-    return f"about {datetime.timedelta(seconds=round(seconds / done * to_go))} left in all" if done and to_go else ""
-
-
-def table(
-    entries: list[Entry], nodes: dict[str, str], seconds: float, width: int = 120, height: int = 1000
-) -> list[str]:
-    """The lines of the table: a run each (where there is no room, those under way first), and below them a summary.
-
-    nodes: Ray's ids and the names of their machines.
-    """
-    rank = {"waiting": 1, "finished": 2, "diverged": 2}
-    shown = sorted(range(len(entries)), key=lambda i: rank.get(entries[i].state, 0))[: max(height - 3, 1)]
-    rows = [("variant", "seed", "node", "epoch", "accuracy", "state")]
-    for entry in (entries[i] for i in sorted(shown)):
-        accuracy = "" if entry.accuracy is None else f"{entry.accuracy:.1%}"
-        state = f"{entry.state}: {entry.told}" if entry.told else entry.state
-        node = nodes.get(entry.node, "")
-        run, done = entry.run, f"{entry.epoch}/{entry.run.recipe.epochs}"
-        rows.append((run.variant.name, str(run.seed), node, done, accuracy, state))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(cell.ljust(wide) for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows]
-    counts = collections.Counter(entry.state for entry in entries)
-    summary = [f"{count} {state}" for state, count in counts.items()]
-    return [line[:width] for line in [*lines, ", ".join([*summary, *filter(None, [time_left(entries, seconds)])])]]
-
-
-def _display(entries: list[Entry], ray):
-    """A function that shows how far the runs are: in a terminal the table, redrawn, else a line a change of state."""
-    begun, nodes, drawn, states = time.monotonic(), {}, 0, ["waiting"] * len(entries)
-
-    def show():
-        nonlocal drawn
-        if any(entry.node and entry.node not in nodes for entry in entries):
-            nodes.update({node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes()})
-        seconds = time.monotonic() - begun
-        if sys.stdout.isatty():
-            lines = table(entries, nodes, seconds, *shutil.get_terminal_size())
-            print(f"\x1b[{drawn}A\r\x1b[J" * (drawn > 0) + "\n".join(lines), flush=True)
-            drawn = len(lines)
-            return
-        for i, entry in enumerate(entries):
-            if entry.state != states[i]:
-                parts = [entry.state + f" on {nodes[entry.node]}" * (entry.node in nodes and entry.state in UNDER_WAY)]
-                parts += [entry.told, f"epoch {entry.epoch} of {entry.run.recipe.epochs}", time_left(entries, seconds)]
-                print(f"{entry.run.name}: {', '.join(filter(None, parts))}", flush=True)
-                states[i] = entry.state
-
-    return show
+    for number, checkpoint in new_checkpoints.items():
+        path = entries[number].run.checkpoint
+        for name, content in new_weights.get(number, {}).items():  # before the checkpoint that needs them
+            files.write_bytes(path.with_name(name), content)
+        files.write_bytes(path, checkpoint)
 
 
 def scaling(
@@ -389,45 +373,45 @@ def scaling(
     """One and two one-core workers' seconds for `runs` runs, on an otherwise idle cluster: a result of `bench`.
 
     v1.0 learns the drawn stand-in. Each number of workers trains all runs twice, short and long: the difference is
-    training alone, without the start of any process. Its seconds are told for an epoch of a run, of 45,000 pictures.
+    training alone, without the start of any process. Its seconds are given for an epoch of a run, of 45,000 images.
     """
     if bench.path_of("scaling", record).exists() and not again:
         return bench.load("scaling", record)
-    seconds, pictures = {}, datasets.toy_shapes()
+    seconds, images = {}, datasets.toy_shapes()
     with connected(address) as ray:
-        data = ray.put(pictures)
-        desk = ray.remote(num_cpus=0)(Desk).remote({})
+        data = ray.put(images)
+        store = ray.remote(num_cpus=0)(CheckpointStore).remote({}, {})
         task = ray.remote(num_cpus=1, max_calls=1, scheduling_strategy="SPREAD")(_work)
         numbers = itertools.count()
 
         def check(results):
-            for told in results:
-                if isinstance(told, str):
-                    raise ClusterError(f"A run failed, so there is nothing to compare: {told}")
+            for result in results:
+                if isinstance(result, str):
+                    raise ClusterError(f"A run failed, so there is nothing to compare: {result}")
 
-        def take(workers: int, count: int, length: int) -> float:
-            variant = experiments.Variant("scaling", "v1_0", recipes.Recipe(length), dataset="toy_shapes")
-            experiment = experiments.Experiment("scaling", "Do two workers take half the time?", (variant,))
+        def train_all(workers: int, count: int, length: int) -> float:
+            variant = Variant("scaling", "v1_0", recipes.Recipe(length), dataset="toy_shapes")
+            experiment = Experiment("scaling", "Do two workers take half the time?", (variant,))
             begun, under_way = time.perf_counter(), []
             for seed in range(count):
                 if len(under_way) == workers:
                     ready, under_way = ray.wait(under_way)
                     check(ray.get(ready))
-                run = experiments.Run(experiment, variant, seed, "full", variant.dataset)
-                under_way.append(task.remote(desk, next(numbers), run, data))
+                run = runner.Run(experiment, variant, seed, "full", variant.dataset)
+                under_way.append(task.remote(store, next(numbers), run, data, None))
             check(ray.get(under_way))
             return round(time.perf_counter() - begun, 1)
 
-        take(2, 2, 1)  # the package and the data reach both nodes
+        train_all(2, 2, 1)  # the package and the data reach both nodes
         for workers in (1, 2):
-            short, long = (take(workers, runs, length) for length in epochs)
+            short, long = (train_all(workers, runs, length) for length in epochs)
             seconds[workers] = (long - short) / (runs * (epochs[1] - epochs[0]))
-    count = len(pictures.train_labels)
-    found = {
+    count = len(images.train_labels)
+    contenders = {
         f"{workers} one-core worker{'s' * (workers > 1)}": {
             "seconds": [round(each * bench.EPOCH / count, 3)],
-            "pictures": count,
+            "images": count,
         }
         for workers, each in seconds.items()
     }
-    return bench.save("scaling", "What do two workers save?", found, 1, record, runs=runs, epochs=list(epochs))
+    return bench.save("scaling", "What do two workers save?", contenders, 1, record, runs=runs, epochs=list(epochs))

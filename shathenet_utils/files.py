@@ -114,10 +114,15 @@ def to_json(value: dict) -> str:
     )
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all. Raises FileError."""
+    with writing_to(path), written_whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text, UTF-8, whole or not at all. Raises FileError."""
-    with writing_to(path), written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def sha256_of(content: bytes) -> str:

@@ -25,9 +25,10 @@ import numpy as np
 import psutil
 import pytest
 from helpers import a_record, tiny_dataset
+from helpers import declare as declare_only
 
-from shathenet_utils import ROOT, __main__, cluster, datasets, experiments, records
-from shathenet_utils.experiments import Experiment, Variant
+from shathenet_utils import ROOT, __main__, cluster, cluster_table, datasets, files, records, runner, weights
+from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Recipe
 
 LONG = 100
@@ -41,13 +42,11 @@ def declare(patch, folder):
         Variant("broken", "v1_0", Recipe(epochs=3), {"interpolation": "cubic"}),
     )
     experiment = Experiment(
-        "made_up", "Does it work?", variants, (0, 1), keep_weights=("plain",), keep_snapshots=("plain",)
+        "made_up", "Does it work?", variants, (0, 1), keep_weights=("plain",), keep_weight_history=("plain",), threads=1
     )
     patch.setenv("SHATHENET_OUTPUT", str(folder))
-    patch.setattr(records, "RECORDS", folder / "data" / "records")
-    patch.setattr(records, "WEIGHTS", folder / "data" / "weights")
-    patch.setattr(experiments, "EXPERIMENTS", {"made_up": experiment})
-    patch.setattr(experiments, "load_data", lambda variant: tiny_dataset(name="cifar10"))
+    declare_only([experiment], folder, patch.setattr)
+    patch.setattr(runner, "load_data", lambda variant: tiny_dataset(name="cifar10"))
     return experiment
 
 
@@ -77,11 +76,11 @@ def numbers(record):
 
 
 def a_run(experiment, variant="plain", seed=0, record=True):
-    return experiments.Run(experiment, experiment.variant(variant), seed, "full", "cifar10", record)
+    return runner.Run(experiment, experiment.variant(variant), seed, "full", "cifar10", record)
 
 
 def an_entry(experiment, variant="plain", seed=0, **progress):
-    return cluster.Entry(a_run(experiment, variant, seed), **progress)
+    return cluster_table.Entry(a_run(experiment, variant, seed), **progress)
 
 
 # Without Ray
@@ -100,19 +99,25 @@ def test_without_ray_one_sentence_says_what_to_install(experiment, monkeypatch):
     ("arguments", "given"),
     [
         (["--cluster", "auto"], ("auto", 1, "full", False)),
-        (["--cluster", "lab:6379", "--cores", "4", "--record", "--seeds", "0"], ("lab:6379", 4, "full", True)),
-        (["--cluster", "ray://lab:1", "--budget", "taste"], ("ray://lab:1", 1, "taste", False)),
+        (["--cluster", "lab:6379", "--cores", "4", "--seeds", "0"], ("lab:6379", 4, "full", False)),
+        (["--cluster", "lab:6379", "--record", "--seeds", "0"], ("lab:6379", 1, "full", True)),
+        (["--cluster", "ray://lab:1", "--budget", "quick"], ("ray://lab:1", 1, "quick", False)),
     ],
-    ids=["auto", "recorded", "Ray's client"],
+    ids=["auto", "cores", "recorded", "Ray's client"],
 )
-def test_the_command_line_passes_on_what_it_was_told(experiment, monkeypatch, arguments, given):
-    asked = []
-    monkeypatch.setattr(cluster, "train", lambda *told: asked.append(told) or [])
+def test_the_command_line_passes_on_what_it_is_given(experiment, monkeypatch, arguments, given):
+    calls = []
+    monkeypatch.setattr(cluster, "train", lambda *passed: calls.append(passed) or [])
     __main__.main(["train", "made_up", "--variant", "plain", *arguments])
     address, cores, budget, record = given
     seeds = (0,) if "--seeds" in arguments else (0, 1)
-    runs = [experiments.Run(experiment, experiment.variants[0], s, budget, "cifar10", record) for s in seeds]
-    assert asked == [(runs, address, cores)]
+    runs = [runner.Run(experiment, experiment.variants[0], s, budget, "cifar10", record) for s in seeds]
+    assert calls == [(runs, address, cores)]
+
+
+def test_evidence_is_trained_with_the_declared_number_of_threads(experiment):
+    with pytest.raises(SystemExit, match=r"made_up is recorded with 1 threads: add --cores 1\."):
+        __main__.main(["train", "made_up", "--record", "--cluster", "nowhere:1", "--cores", "2"])
 
 
 @pytest.mark.parametrize("cores", ["0", "-1", "two", "1.5", ""])
@@ -128,7 +133,7 @@ def test_cores_without_a_cluster_are_refused(experiment):
 
 
 @pytest.mark.parametrize(("states", "code"), [(["finished", "failed"], 1), (["finished", "stopped", "failed"], 130)])
-def test_the_exit_code_tells_how_it_ended(experiment, monkeypatch, states, code):
+def test_the_exit_code_shows_how_it_ended(experiment, monkeypatch, states, code):
     entries = [an_entry(experiment, state=state) for state in states]
     monkeypatch.setattr(cluster, "train", lambda *_, **__: entries)
     with pytest.raises(SystemExit) as left:
@@ -136,12 +141,12 @@ def test_the_exit_code_tells_how_it_ended(experiment, monkeypatch, states, code)
     assert left.value.code == code
 
 
-def test_what_is_no_evidence_is_told_before_a_cluster_is_sought(experiment):
-    for arguments, said in (
+def test_what_is_no_evidence_is_refused_before_a_cluster_is_sought(experiment):
+    for arguments, message in (
         (["--seeds", "7"], "Only a declared run can be recorded"),
-        (["--budget", "taste"], "Only a run of the full budget"),
+        (["--budget", "quick"], "Only a run of the full budget"),
     ):
-        with pytest.raises(SystemExit, match=f"error: {said}"):
+        with pytest.raises(SystemExit, match=f"error: {message}"):
             __main__.main(["train", "made_up", "--record", "--cluster", "nowhere:1", *arguments])
 
 
@@ -149,10 +154,10 @@ def test_a_run_is_to_do_where_there_is_no_record_and_no_other_process(experiment
     plain = experiment.variants[0]
     there, busy = a_run(experiment, seed=0), a_run(experiment, seed=1)
     records.save(a_record(config_hash=plain.config_hash()), there.path)
-    with contextlib.ExitStack() as held, records.locked(busy.checkpoint.with_suffix(".lock")):
+    with contextlib.ExitStack() as held, files.locked(busy.checkpoint.with_suffix(".lock")):
         [entry] = cluster.to_do([there, busy, a_run(experiment, "long")], held)
         run = entry.run
-        with pytest.raises(records.Busy), run.alone(wait=False):
+        with pytest.raises(files.Busy), run.exclusive(wait=False):
             pass
     assert run.name == "made_up long seed 0"
     assert not run.checkpoint.with_suffix(".lock").exists()
@@ -173,40 +178,44 @@ def test_a_record_of_another_declaration_is_trained_anew_and_a_damaged_one_is_no
 
 def test_a_dataset_travels_as_its_arrays_and_arrives_read_only_without_a_copy():
     data, buffers = tiny_dataset(), []
-    told = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
-    assert len(told) < 2000
-    again = pickle.loads(told, buffers=[buffer.raw().toreadonly() for buffer in buffers])
+    pickled = pickle.dumps(data, protocol=5, buffer_callback=buffers.append)
+    assert len(pickled) < 2000
+    again = pickle.loads(pickled, buffers=[buffer.raw().toreadonly() for buffer in buffers])
     assert (again.name, again.fingerprint, again.split) == (data.name, data.fingerprint, data.split)
     for name in ("train_images", "train_labels", "test_images"):
         assert np.shares_memory(getattr(again, name), getattr(data, name))
         assert not getattr(again, name).flags.writeable
 
 
-def test_the_desk_keeps_the_last_checkpoint_and_tells_news_once():
-    desk = cluster.Desk({1: b"from before"})
-    assert desk.begin(0, "a") == (1, None)
-    assert desk.begin(1, "b") == (1, b"from before")
-    desk.epoch(0, 1, 1, 0.1, b"one")
-    desk.epoch(0, 1, 2, 0.2, b"two")
-    desk.epoch(1, 1, 6, 0.3, b"six")
-    progress, checkpoints = desk.news()
+def test_the_store_keeps_the_last_checkpoint_and_all_weights_and_sends_each_on_once():
+    store = cluster.CheckpointStore({1: b"from before"}, {1: {"seed1.epoch0.npz": b"weights"}})
+    assert store.begin(0, "a") == (1, None, {})
+    assert store.begin(1, "b") == (1, b"from before", {"seed1.epoch0.npz": b"weights"})
+    store.report(0, 1, 1, 0.1, b"one", {"0": b"start", "1": b"w1"})
+    store.report(0, 1, 2, 0.2, b"two", {"2": b"w2"})
+    store.report(1, 1, 6, 0.3, b"six", {})
+    progress, checkpoints, weights = store.updates()
     assert checkpoints == {0: b"two", 1: b"six"}
+    assert weights == {0: {"0": b"start", "1": b"w1", "2": b"w2"}, 1: {}}
     assert progress[0] == {"begins": [0], "epoch": 2, "accuracy": 0.2, "node": "a"}
     assert progress[1]["begins"] == [5]
-    assert desk.news()[1] == {}
+    assert store.updates()[1:] == ({}, {})
+    store.report(0, 1, 3, 0.3, b"three", {"3": b"w3"})
+    assert store.updates()[1:] == ({0: b"three"}, {0: {"3": b"w3"}})
+    assert store.begin(0, "c") == (2, b"three", {"0": b"start", "1": b"w1", "2": b"w2", "3": b"w3"})
 
 
-def test_a_process_that_was_replaced_is_not_listened_to():
-    desk = cluster.Desk({})
-    desk.begin(0, "a")
-    desk.epoch(0, 1, 1, 0.1, b"one")
-    assert desk.begin(0, "b") == (2, b"one")
-    desk.epoch(0, 1, 2, 0.9, b"too late")
-    assert desk.news()[1] == {0: b"one"}
-    desk.epoch(0, 2, 2, 0.2, b"two")
-    assert desk.news()[0][0] == {"begins": [0, 1], "epoch": 2, "accuracy": 0.2, "node": "b"}
-    desk.forget(0)
-    assert desk.begin(0, "c") == (3, None)
+def test_what_a_replaced_process_reports_is_ignored():
+    store = cluster.CheckpointStore({}, {})
+    store.begin(0, "a")
+    store.report(0, 1, 1, 0.1, b"one", {"1": b"w1"})
+    assert store.begin(0, "b") == (2, b"one", {"1": b"w1"})
+    store.report(0, 1, 2, 0.9, b"too late", {"2": b"too late"})
+    assert store.updates()[1:] == ({0: b"one"}, {0: {"1": b"w1"}})
+    store.report(0, 2, 2, 0.2, b"two", {"2": b"w2"})
+    assert store.updates()[0][0] == {"begins": [0, 1], "epoch": 2, "accuracy": 0.2, "node": "b"}
+    store.forget(0)
+    assert store.begin(0, "c") == (3, None, {})
 
 
 def came_back(experiment, data, **changes):
@@ -218,55 +227,58 @@ def came_back(experiment, data, **changes):
     own = {
         "config_hash": experiment.variants[0].config_hash(),
         "data_fingerprint": data.fingerprint,
-        "split": data.split,
+        "split": data.split | {"digest": data.digest},
+        "threads": {"inter_op": 1, "intra_op": 1},
     }
-    return a_record(threads={"inter_op": 1}, weights=kept, **own) | changes, {"final": content}  # fmt: skip
+    return a_record(weights=kept, **own | changes), {"final": content}
 
 
 def test_what_comes_back_is_stored_where_local_training_would(experiment, tmp_path):
     data, run = tiny_dataset(), a_run(experiment)
     run.checkpoint.parent.mkdir(parents=True)
-    run.checkpoint.write_bytes(b"the last epoch")
-    cluster.store(run, data, *came_back(experiment, data))
+    for name in ("seed0.npz", "seed0.epoch0.npz", "seed0.epoch1.npz"):
+        run.checkpoint.with_name(name).write_bytes(b"the last epoch")
+    cluster.write_results(run, data, *came_back(experiment, data))
     record = records.load(experiment.path(experiment.variants[0], 0))
     assert record["weights"]["final"]["path"] == "data/weights/made_up/plain/seed0.npz"
     assert (tmp_path / "data/weights/made_up/plain/seed0.npz").read_bytes() == b"weights"
-    assert not run.checkpoint.exists()
+    assert not list(run.checkpoint.parent.iterdir())
 
 
-def test_a_run_on_few_pictures_comes_back(experiment, monkeypatch):
-    few = dataclasses.replace(experiment.variants[0], name="few", images_a_class=4)
+def test_a_run_on_some_images_per_class_comes_back(experiment):
+    few = dataclasses.replace(experiment.variants[0], name="few", images_per_class=4, label="four per class")
     grown = dataclasses.replace(experiment, variants=(*experiment.variants, few))
-    monkeypatch.setitem(experiments.EXPERIMENTS, "made_up", grown)
     data = tiny_dataset(name="cifar10")
     record, weights = came_back(grown, data, variant="few", config_hash=few.config_hash())
     run = a_run(grown, "few")
     with pytest.raises(records.RecordError, match="its split differ"):
-        cluster.store(run, data, record, weights)
-    cluster.store(run, data, record | {"split": datasets.few(data, 4, 0).split}, weights)
+        cluster.write_results(run, data, record, weights)
+    part = datasets.subset_per_class(data, 4, 0)
+    cluster.write_results(run, data, record | {"split": part.split | {"digest": part.digest}}, weights)
     assert run.path.exists()
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"seed": 1}, "not the run that was asked for: its seed differ"),
+        ({"seed": 1}, "not the run that was to be trained: its seed differ"),
         ({"config_hash": "0"}, "its config_hash differ"),
         ({"data_fingerprint": "0"}, "its data_fingerprint differ"),
-        ({"threads": {"inter_op": 2}}, "its threads differ"),
+        ({"threads": {"inter_op": 2, "intra_op": 1}}, "its threads differ"),
+        ({"threads": {"inter_op": 1, "intra_op": 2}}, "its threads differ"),
         ({"weights": {"final": {"path": "seed0.npz", "sha256": "0"}}}, "final weights .* not those of their record"),
     ],
     ids=str,
 )
-def test_what_is_not_what_was_asked_for_is_not_stored(experiment, tmp_path, changes, said):
+def test_another_run_than_was_to_be_trained_is_not_written(experiment, tmp_path, changes, message):
     data = tiny_dataset()
-    with pytest.raises(records.RecordError, match=said):
-        cluster.store(a_run(experiment), data, *came_back(experiment, data, **changes))
+    with pytest.raises(records.RecordError, match=message):
+        cluster.write_results(a_run(experiment), data, *came_back(experiment, data, **changes))
     assert not list(tmp_path.rglob("*.*"))
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "line"),
     [
         (ValueError("A sentence of ours.\nAnd more."), "A sentence of ours."),
         (KeyError("name"), "KeyError: 'name'"),
@@ -275,21 +287,21 @@ def test_what_is_not_what_was_asked_for_is_not_stored(experiment, tmp_path, chan
     ],
     ids=["ours", "any", "silent", "Keras's"],
 )  # fmt: skip
-def test_what_went_wrong_is_a_line(error, said):
-    assert cluster._sentence(error) == said
+def test_what_went_wrong_is_a_line(error, line):
+    assert cluster._sentence(error) == line
 
 
 def some_runs(experiment):
     return [
         an_entry(experiment, seed=0, state="finished", node="a", epoch=3, accuracy=0.5, begins=[0]),
         an_entry(experiment, "long", state="taken up again", node="b", epoch=50, accuracy=0.25, begins=[0, 9]),
-        an_entry(experiment, "broken", state="failed", told="No such interpolation.", node="a", begins=[None]),
+        an_entry(experiment, "broken", state="failed", error="No such interpolation.", node="a", begins=[None]),
         an_entry(experiment, "long", 1),
     ]  # fmt: skip
 
 
-def test_the_table_tells_of_every_run(experiment):
-    lines = cluster.table(some_runs(experiment), {"a": "lab-1", "b": "lab-2"}, 53)
+def test_the_table_has_a_line_per_run(experiment):
+    lines = cluster_table.table(some_runs(experiment), {"a": "lab-1", "b": "lab-2"}, 53)
     assert lines == [
         "variant  seed  node   epoch   accuracy  state",
         "plain    0     lab-1  3/3     50.0%     finished",
@@ -301,7 +313,7 @@ def test_the_table_tells_of_every_run(experiment):
 
 
 def test_a_small_terminal_shows_the_runs_under_way(experiment):
-    lines = cluster.table(some_runs(experiment), {"b": "lab-2"}, 53, width=40, height=5)
+    lines = cluster_table.table(some_runs(experiment), {"b": "lab-2"}, 53, width=40, height=5)
     assert [line.split()[:2] for line in lines[1:3]] == [["long", "0"], ["broken", "0"]]
     assert len(lines) == 4
     assert max(map(len, lines)) == 40
@@ -309,12 +321,12 @@ def test_a_small_terminal_shows_the_runs_under_way(experiment):
 
 def test_time_left_counts_what_was_done_here(experiment):
     under_way = an_entry(experiment, "long", 0, state="training", epoch=60, begins=[50])
-    assert cluster.time_left([under_way, an_entry(experiment, "long", 1)], 10) == "about 0:02:20 left in all"
-    assert cluster.time_left([an_entry(experiment)], 10) == ""
+    assert cluster_table.time_left([under_way, an_entry(experiment, "long", 1)], 10) == "about 0:02:20 left in all"
+    assert cluster_table.time_left([an_entry(experiment)], 10) == ""
 
 
 class Nodes:
-    """What of Ray the display asks."""
+    """What of Ray the display calls."""
 
     @staticmethod
     def nodes():
@@ -323,7 +335,7 @@ class Nodes:
 
 def test_without_a_terminal_a_change_of_state_is_a_line(experiment, capsys):
     entry = an_entry(experiment)
-    show = cluster._display([entry], Nodes)
+    show = cluster_table.display([entry], Nodes)
     show()
     for state, epoch in (("training", 0), ("training", 2), ("taken up again", 2), ("finished", 3)):
         entry.state, entry.epoch, entry.node = state, epoch, "a"
@@ -336,7 +348,7 @@ def test_without_a_terminal_a_change_of_state_is_a_line(experiment, capsys):
 
 
 def test_in_a_terminal_the_table_is_drawn_over(experiment, monkeypatch, capsys):
-    show = cluster._display([an_entry(experiment)], Nodes)
+    show = cluster_table.display([an_entry(experiment)], Nodes)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     show()
     show()
@@ -346,22 +358,137 @@ def test_in_a_terminal_the_table_is_drawn_over(experiment, monkeypatch, capsys):
 
 
 def test_a_process_that_is_lost_before_its_first_epoch_leaves_no_epoch_behind():
-    desk = cluster.Desk({})
-    desk.begin(0, "a")
-    desk.begin(0, "b")
+    store = cluster.CheckpointStore({}, {})
+    store.begin(0, "a")
+    store.begin(0, "b")
     for epoch in (1, 2):
-        desk.epoch(0, 2, epoch, 0.1, b"")
-    assert desk.news()[0][0]["begins"] == [None, 0]
+        store.report(0, 2, epoch, 0.1, b"", {})
+    assert store.updates()[0][0]["begins"] == [None, 0]
 
 
-def test_news_reach_the_runs_and_their_checkpoints_the_disk(experiment):
+def test_updates_reach_the_runs_and_their_checkpoints_the_disk(experiment):
     runs = [an_entry(experiment), an_entry(experiment, seed=1, state="finished", epoch=3)]
-    told = {"node": "a", "begins": [None], "epoch": 0, "accuracy": None}
-    cluster._hear(runs, {0: told}, {})
+    progress = {"node": "a", "begins": [None], "epoch": 0, "accuracy": None}
+    cluster.apply_updates(runs, {0: progress}, {}, {})
     assert (runs[0].state, runs[0].node) == ("training", "a")
-    cluster._hear(runs, {0: told | {"begins": [1], "epoch": 2}, 1: told | {"epoch": 3}}, {0: b"two"})
+    later = {0: progress | {"begins": [1], "epoch": 2}, 1: progress | {"epoch": 3}}
+    cluster.apply_updates(runs, later, {0: b"two"}, {0: {"seed0.epoch2.npz": b"weights"}})
     assert (runs[0].state, runs[0].epoch, runs[1].state) == ("taken up again", 2, "finished")
-    assert runs[0].run.checkpoint.read_bytes() == b"two"
+    checkpoint = runs[0].run.checkpoint
+    assert checkpoint.read_bytes() == b"two"
+    assert checkpoint.with_name("seed0.epoch2.npz").read_bytes() == b"weights"
+
+
+class FakeRay:
+    """As much of Ray as a worker needs, in this process: what is remote happens here and now."""
+
+    def __init__(self, store):
+        self.store, self.reports = store, []
+        self.begin = self.Method(store.begin)
+        self.report = self.Method(self._report)
+
+    class Method:
+        def __init__(self, function):
+            self.remote = function
+
+    def _report(self, run, start, epoch, accuracy, checkpoint, weights):
+        self.reports.append((epoch, len(checkpoint), sorted(weights)))
+        return self.store.report(run, start, epoch, accuracy, checkpoint, weights)
+
+    @staticmethod
+    def get(value):
+        return value
+
+    def get_runtime_context(self):
+        return self
+
+    @staticmethod
+    def get_node_id():
+        return "here"
+
+
+def work(monkeypatch, store, run, data, features=None):
+    """What a worker's process returns, and what it sent to the store."""
+    ray = FakeRay(store)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SHATHENET_OUTPUT", "set by the worker")
+        result = cluster._work(ray, 0, run, data, features)
+    assert not isinstance(result, str), result
+    return result, ray.reports
+
+
+def test_a_worker_sends_the_weights_of_each_epoch_once_and_goes_on_from_them(experiment, monkeypatch):
+    run, data = a_run(experiment), tiny_dataset(name="cifar10")
+    store = cluster.CheckpointStore({}, {})
+    (whole, kept), reports = work(monkeypatch, store, run, data)
+    names = [f"seed0.epoch{epoch}.npz" for epoch in range(4)]
+    assert [weights for _, _, weights in reports] == [names[:2], names[2:3], names[3:]]
+    assert max(size for _, size, _ in reports) - min(size for _, size, _ in reports) < 1000
+
+    lost = cluster.CheckpointStore({}, {})  # what it had when the first process was lost after an epoch
+
+    def report(run, start, epoch, *sent):
+        if epoch == 2:
+            raise ConnectionError("lost")
+        cluster.CheckpointStore.report(lost, run, start, epoch, *sent)
+
+    monkeypatch.setattr(lost, "report", report)
+    ray = FakeRay(lost)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    assert cluster._work(ray, 0, run, data, None) == "ConnectionError: lost"
+    again = cluster.CheckpointStore(lost.checkpoints, lost.weight_histories)
+    (record, kept_again), reports = work(monkeypatch, again, run, data)
+    assert [(epoch, weights) for epoch, _, weights in reports] == [(2, names[2:3]), (3, names[3:])]
+    assert numbers(record) == numbers(whole)
+    assert kept_again == kept
+
+
+def test_features_are_computed_here_and_once_not_by_each_run(monkeypatch, tmp_path):
+    from shathenet_utils import pretrained
+
+    frozen = pretrained.frozen
+    variants = tuple(
+        Variant(
+            f"head_{count}", "linear_head", Recipe(1), feature_extractor="efficientnet_lite0@64", images_per_class=count
+        )
+        for count in (0, 4)
+    )
+    experiment = Experiment("made_up", "Does it work?", variants, (0, 1), threads=1)
+    monkeypatch.setenv("SHATHENET_OUTPUT", str(tmp_path))
+    declare_only([experiment], tmp_path, monkeypatch.setattr)
+    data = tiny_dataset(name="cifar10")
+    monkeypatch.setattr(runner, "load_data", lambda variant: data)
+    computed = []
+
+    def extractor(model, batch=50):
+        def compute(images, *_):
+            computed.append(len(images))
+            grey = images.mean(axis=(1, 2, 3)).astype(np.uint8)
+            return np.tile(grey[:, None, None, None], (1, 1, 2, 1280))
+
+        return compute
+
+    monkeypatch.setattr(pretrained, "extractor", extractor)
+    monkeypatch.setattr(pretrained, "frozen", lambda name, imagenet=True: frozen(name, imagenet=False))
+    runs = [a_run(experiment, variant.name, seed, record=False) for variant in variants for seed in (0, 1)]
+    inputs = cluster._inputs([cluster_table.Entry(run) for run in runs])
+    assert sum(computed) == 310  # each image of the dataset once
+    assert all(images is data for images, _ in inputs)
+    features = [found for _, found in inputs]
+    assert features[0] is features[1]
+    assert features[2] is not features[3]  # their forty images are drawn by the seed
+    assert [len(found.train_labels) for found in features] == [200, 200, 40, 40]
+
+    def refuse(*_):
+        raise AssertionError("a run computes features")
+
+    monkeypatch.setattr(pretrained, "features", refuse)
+    (record, _), _ = work(monkeypatch, cluster.CheckpointStore({}, {}), runs[3], data, features[3])
+    part = datasets.subset_per_class(data, 4, 1)
+    assert record["status"] == "finished"
+    assert (record["data_fingerprint"], record["split"]) == (data.fingerprint, part.split | {"digest": part.digest})
 
 
 # With a real cluster
@@ -388,10 +515,10 @@ class Cluster:
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--node-ip-address=127.0.0.1"]
         command += ["--num-cpus=1", "--object-store-memory=100000000", *options]
         log = self.folder / f"node{len(self.started)}.log"
-        with log.open("w") as said:
+        with log.open("w") as output:
             here = {**os.environ, "TMPDIR": str(self.folder)}  # what a killed run leaves goes with it
             self.started.append(
-                subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, start_new_session=True, env=here)
+                subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=here)
             )
         for _ in range(600):
             if "Ray runtime started" in log.read_text():
@@ -418,9 +545,9 @@ class Cluster:
 @pytest.fixture(scope="module")
 def two_nodes(request):
     if importlib.util.find_spec("ray") is None:  # it must be imported only below: it then reads its environment
-        said = "needs Ray: .venv/bin/pip install -r requirements-cluster.txt"
+        missing = "needs Ray: .venv/bin/pip install -r requirements-cluster.txt"
         everything = request.config.option.markexpr == ""  # `make test-all`, where nothing is left out
-        (pytest.fail if everything or os.environ.get("CI") else pytest.skip)(said)
+        (pytest.fail if everything or os.environ.get("CI") else pytest.skip)(missing)
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: a socket's path has a limit
     nodes = Cluster(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -461,7 +588,7 @@ def assert_as_local(experiment, local, variant, folder, seeds=(0, 1)):
         assert {key for key in record if record[key] != expected[key]} <= {"weights"}
         for name, kept in (expected["weights"] or {}).items():
             assert record["weights"][name]["sha256"] == kept["sha256"]
-            records.load_arrays(record["weights"][name])
+            weights.load_arrays(record["weights"][name])
 
 
 @pytest.mark.slow
@@ -485,17 +612,17 @@ def test_runs_on_two_nodes_are_the_local_ones_bit_for_bit(experiment, address, l
 def test_a_lost_nodes_run_goes_on_elsewhere_to_the_same_numbers(experiment, two_nodes, address, local, monkeypatch):
     import ray
 
-    hear, lost = cluster._hear, []
+    apply_updates, lost = cluster.apply_updates, []
 
-    def hear_and_kill(entries, *news):
-        hear(entries, *news)
+    def apply_and_kill(entries, *updates):
+        apply_updates(entries, *updates)
         head = next(node["NodeID"] for node in ray.nodes() if "node:__internal_head__" in node["Resources"])
         for entry in entries:
             if not lost and entry.node not in ("", head) and entry.epoch >= 5:
                 lost.append((entry.run.name, entry.epoch))
                 two_nodes.kill(two_nodes.started[-1])
 
-    monkeypatch.setattr(cluster, "_hear", hear_and_kill)
+    monkeypatch.setattr(cluster, "apply_updates", apply_and_kill)
     entries = cluster.train([a_run(experiment, "long", seed, record=False) for seed in (0, 1)], address)
     assert [entry.state for entry in entries] == ["finished", "finished"]
     [(name, epoch)] = lost
@@ -506,23 +633,25 @@ def test_a_lost_nodes_run_goes_on_elsewhere_to_the_same_numbers(experiment, two_
 
 
 @pytest.mark.slow
-def test_a_run_that_raises_is_told_in_a_sentence_and_the_others_finish(experiment, address, local, tmp_path, capsys):
+def test_a_run_that_raises_is_reported_in_a_sentence_and_the_others_finish(
+    experiment, address, local, tmp_path, capsys
+):
     chosen = ["--variant", "broken", "--variant", "plain", "--seeds", "0-1"]
     with pytest.raises(SystemExit) as left:
         __main__.main(["train", "made_up", *chosen, "--cluster", address])
     assert left.value.code == 1
     printed, complained = capsys.readouterr()
-    told = [line for line in complained.splitlines() if line.startswith("error:")]
-    assert [line[:30] for line in told] == [f"error: made_up broken seed {seed}: " for seed in (0, 1)]
-    assert "interpolation" in told[0] and "Traceback" not in printed + complained
+    errors = [line for line in complained.splitlines() if line.startswith("error:")]
+    assert [line[:30] for line in errors] == [f"error: made_up broken seed {seed}: " for seed in (0, 1)]
+    assert "interpolation" in errors[0] and "Traceback" not in printed + complained
     assert_as_local(experiment, local, "plain", records.runs_folder("cifar10", "full"))
     assert not list(tmp_path.rglob("broken/*.json"))
 
 
 @pytest.mark.slow
 def test_after_ctrl_c_a_local_run_goes_on_from_where_each_was(address, local, tmp_path):
-    asked = ["train", "made_up", "--variant", "long", "--seeds", "0"]
-    with command_line(tmp_path, *asked, "--cluster", address) as run:
+    command = ["train", "made_up", "--variant", "long", "--seeds", "0"]
+    with command_line(tmp_path, *command, "--cluster", address) as run:
         assert "training on" in run.stdout.readline()
         while not list(tmp_path.rglob("unfinished/**/seed0.npz")):
             assert run.poll() is None
@@ -536,7 +665,7 @@ def test_after_ctrl_c_a_local_run_goes_on_from_where_each_was(address, local, tm
     with np.load(checkpoint) as archive:
         done = len(json.loads(archive["history"].item())["loss"])
     assert 0 < done < LONG
-    with command_line(tmp_path, *asked, SHATHENET_THREADS="1") as run:
+    with command_line(tmp_path, *command, SHATHENET_THREADS="1") as run:
         _, complained = run.communicate(timeout=120)
     assert run.returncode == 0
     [path] = tmp_path.rglob("*.json")
