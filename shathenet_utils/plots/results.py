@@ -28,15 +28,19 @@ def bars(values: dict[str, float], *, label: str, name: str, others=()) -> Drawi
     return Drawing(figure, name, f"{label.capitalize()}: {words}.")
 
 
-def learning_curves(runs: Runs, variants=None, *, name: str) -> Drawing:
+def learning_curves(runs: Runs, variants=None, *, columns: int = 3, name: str) -> Drawing:
     """Accuracy on training images (as trained on) and on validation images, epoch by epoch, one panel per variant.
 
-    A thin line per seed, a thick one for their mean; user's runs dashed.
+    A thin line per seed, a thick one for their mean; user's runs dashed. columns: panels side by side, at most.
     """
     variants = list(variants or runs.recorded)
-    figure, axes = new_figure(3.3 * len(variants) + 0.6, 3.4, 1, len(variants), sharey=True)
+    columns = min(columns, len(variants))
+    rows = -(-len(variants) // columns)
+    figure, axes = new_figure(3.3 * columns + 0.6, 3.4 * rows, rows, columns, sharey=True)
     sentences = []
-    for ax, variant in zip(axes[0], variants, strict=True):
+    for ax in axes.flat[len(variants) :]:
+        ax.axis("off")
+    for ax, variant in zip(axes.flat, variants, strict=False):
         ends = {}
         for colour, key, label in (
             (PALETTE[1], "accuracy", "training"),
@@ -68,8 +72,9 @@ def learning_curves(runs: Runs, variants=None, *, name: str) -> Drawing:
         words_ = ", ".join(f"{label} accuracy at {value:.1%}" for label, (value, *_) in ends.items())
         words_ = words_.replace("accuracy at", "accuracy ends at", 1) or "no seed finished"
         sentences.append(f"{runs.labels[variant]}: {words_}{_lost(runs, variant)}")
-    axes[0][0].set_ylabel("accuracy")
-    percent_axis(axes[0][0].yaxis)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy")
+        percent_axis(ax.yaxis)
     return Drawing(figure, name, "Learning curves. " + "; ".join(sentences) + ".")
 
 
