@@ -94,7 +94,7 @@ def stop_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def watch():
-        while sys.stdin.buffer.read(4096):
+        while os.read(0, 4096):  # not sys.stdin, whose lock a thread may not hold when the interpreter ends
             pass
         while True:  # again where something took the first one for its own
             os.kill(os.getpid(), signal.SIGINT)
