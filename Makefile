@@ -14,7 +14,7 @@ help:
 	@echo "make rerun      execute every notebook in place and store its outputs and figures"
 	@echo "make train      train runs of your own (NAME=v1_0, OPTIONS='--variant adam_1e-3 --seeds 0')"
 	@echo "make queue      train and record every declared run that has no record yet (NAMES='dense v1_1_size')"
-	@echo "make bench      time whole epochs: ours, Keras's way, a directory flow, PyTorch (an hour; OPTIONS=v1.0 for one)"
+	@echo "make bench      time whole epochs: the book's loop, Keras's fit, PyTorch (an hour; OPTIONS=v1.0 for one)"
 	@echo "make table      write the README's tables from the records"
 	@echo "make check      hold the records against their declarations"
 	@echo "make lens-image     draw the README's image of the lens anew"

@@ -1,4 +1,4 @@
-"""Draw figures/lens.png, the lens as the README shows it: `make lens-picture`. Needs CIFAR-10 and Chromium."""
+"""Draw figures/lens.png, the lens as the README shows it: `make lens-image`. Needs CIFAR-10 and Chromium."""
 
 import sys
 import tempfile
@@ -7,9 +7,9 @@ from pathlib import Path
 import chromium
 from playwright.sync_api import sync_playwright
 
-from shathenet_utils import ROOT, datasets, lens, records
+from shathenet_utils import ROOT, datasets, files, lens
 
-LOOK = {"picture": 3, "channel": 6, "row": 21, "column": 11}
+STATE = {"image": 3, "channel": 6, "row": 21, "column": 11}
 
 
 def main() -> None:
@@ -18,19 +18,18 @@ def main() -> None:
         sys.exit(f"error: {chromium.NONE}")
     try:
         shown = lens.recorded("v1_0", "adam_1e-3", datasets.cifar10())
-    except (datasets.DatasetError, records.RecordError) as error:
+    except (datasets.DatasetError, files.FileError) as error:
         sys.exit(f"error: {error}")
-    picture = ROOT / "figures" / "lens.png"
+    image = ROOT / "figures" / "lens.png"
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 800}, color_scheme="light")
         page.goto(shown.to_html(Path(folder, "lens.html")).as_uri())
-        page.evaluate("look => window.lens.set(look)", LOOK)
-        page.get_by_text("never answer on these").wait_for()
-        with records.writing_to(picture), records.written_whole(picture) as temporary:
-            temporary.write_bytes(page.screenshot(full_page=True))
+        page.evaluate("state => window.lens.set(state)", STATE)
+        page.get_by_text("never respond to these").wait_for()
+        files.write_bytes(image, page.screenshot(full_page=True))
         browser.close()
-    print(f"{picture} shows the lens.")
+    print(f"{image} shows the lens.")
 
 
 if __name__ == "__main__":
