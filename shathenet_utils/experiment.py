@@ -27,7 +27,8 @@ class Variant:
     run's seed; 0: on all. feature_extractor: a pretrained network and its input size, "efficientnet_lite0@160", whose
     features the model is given in place of the images, with those of their mirror images. pilot: a trial run, shown
     without interval, deciding nothing. seeds: where they are other than the experiment's. tuned_by: the sweep that
-    chose the learning rate.
+    chose the learning rate. starts_from: a declared variant of a linear head, "lite0_size/128": the run begins with the
+    pretrained body, and with the head that this variant ends with.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Variant:
     pilot: bool = False
     seeds: tuple[int, ...] = ()
     tuned_by: str = ""
+    starts_from: str = ""
 
     def __post_init__(self):
         without_flip = dataclasses.replace(self.recipe.augmentation, flip="none")
@@ -59,7 +61,7 @@ class Variant:
         lists = {
             name: list(value) if isinstance(value, tuple) else value for name, value in self.model_arguments.items()
         }
-        special = {"images_per_class": self.images_per_class, "feature_extractor": self.feature_extractor}
+        special = {name: getattr(self, name) for name in ("images_per_class", "feature_extractor", "starts_from")}
         return {
             "data": {"dataset": self.dataset, "validation": self.validation, **{k: v for k, v in special.items() if v}},
             "model": {"name": self.model_name, "arguments": lists},

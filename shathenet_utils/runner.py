@@ -316,7 +316,23 @@ def prepare_inputs(
         return images, images
     from shathenet_utils import pretrained
 
-    return images, pretrained.features(images, variant.feature_extractor)
+    return images, pretrained.features(images, variant.feature_extractor, seed=seed)
+
+
+def start_from_head(model, variant: Variant, seed: int, images: datasets.Dataset) -> None:
+    """Give a network ImageNet's weights, and the head that `variant.starts_from` ends with: that run, of the same seed
+    and on the same images, is trained here once more. Raises as `pretrained` does."""
+    from shathenet_utils import pretrained, training
+
+    name, _, head_name = variant.starts_from.partition("/")
+    frozen = book.load_experiment(name).variant(head_name)
+    unseen = ("validation_images", "validation_labels", "test_images", "test_labels")
+    images = dataclasses.replace(images, **{part: getattr(images, part)[:0] for part in unseen})
+    features = pretrained.features(images, frozen.feature_extractor, seed=seed)
+    head = build_initialised(frozen.model, frozen.model_arguments, frozen.recipe, seed)
+    training.fit(head, features, frozen.recipe, seed=seed, description=f"head of {variant.name}")
+    pretrained.load_lite0(model)
+    model.get_layer("logits").set_weights(head.get_layer("logits").get_weights())
 
 
 def architecture_stats(variant: Variant, model) -> dict:
@@ -345,6 +361,8 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch, fe
         images, data = prepare_inputs(variant, run.seed, source)
     else:
         images, data = datasets.subset_per_class(source, variant.images_per_class, run.seed), features
+    if variant.starts_from:
+        start_from_head(model, variant, run.seed, images)
     keeps_history = not seconds and run.keeps(run.experiment.keep_weight_history)
     identity = {"config": variant.config_hash(), "model": counted["model_digest"], "data": data.digest}
     identity |= {"epochs": recipe.epochs, "seed": run.seed, "weight_history": keeps_history}

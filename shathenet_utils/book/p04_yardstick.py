@@ -16,6 +16,28 @@ _INCEPTION = Recipe(
     augmentation=Augmentation(flip="random", translate=4),
 )  # fmt: skip
 
+_FINE_TUNED = Recipe(
+    epochs=5, batch_size=128, schedule="cosine", augmentation=Augmentation(flip="random"), test_views="flip"
+)
+_RANDOM = "efficientnet_lite0_random@128"
+_RATES = {"1e-4": 1e-4, "3e-4": 3e-4, "1e-3": 1e-3, "3e-3": 3e-3, "1e-2": 1e-2, "3e-2": 3e-2}
+
+
+def _fine_tuned(name: str, label: str, rate: float, epochs: int = 5, **arguments) -> Variant:
+    recipe = dataclasses.replace(_FINE_TUNED, learning_rate=rate, epochs=epochs)
+    return Variant(
+        name, "efficientnet_lite0", recipe, {"size": 128}, label, images_per_class=500, starts_from="lite0_size/128",
+        **arguments,
+    )  # fmt: skip
+
+
+def _head(name: str, label: str, rate: float, extractor: str, **arguments) -> Variant:
+    recipe = dataclasses.replace(LINEAR_HEAD, learning_rate=rate)
+    return Variant(
+        name, "linear_head", recipe, label=label, images_per_class=500, feature_extractor=extractor, **arguments
+    )
+
+
 EXPERIMENTS = (
     Experiment(
         name="lite0",
@@ -61,5 +83,31 @@ EXPERIMENTS = (
             )
             for size in (96, 128, 160, 192, 224)
         ),
+    ),
+    Experiment(
+        name="lite0_fine_tuning_sweep",
+        question="Which learning rate suits a frozen body, a fine-tuned one, and one with random weights?",
+        variants=(
+            *(
+                _head(f"frozen_{at}", f"frozen, {at}", _RATES[at], "efficientnet_lite0@128")
+                for at in ("3e-4", "1e-3", "3e-3", "1e-2")
+            ),
+            *(_fine_tuned(f"fine_tuned_{at}", f"fine-tuned, {at}", _RATES[at], 3) for at in ("1e-4", "3e-4", "1e-3")),
+            *(
+                _head(f"frozen_random_{at}", f"frozen with random weights, {at}", _RATES[at], _RANDOM)
+                for at in ("1e-3", "3e-3", "1e-2", "3e-2")
+            ),
+        ),
+        sweep=True,
+        planned=True,
+    ),
+    Experiment(
+        name="lite0_fine_tuning",
+        question="What does fine-tuning gain over a frozen body, and what do ImageNet's weights gain over random ones?",
+        variants=(
+            _fine_tuned("fine_tuned", "fine-tuned", 3e-4, tuned_by="lite0_fine_tuning_sweep"),
+            _head("frozen_random", "frozen with random weights", 3e-3, _RANDOM, tuned_by="lite0_fine_tuning_sweep"),
+        ),
+        planned=True,
     ),
 )  # fmt: skip
