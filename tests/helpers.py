@@ -108,8 +108,8 @@ def declared_experiment(monkeypatch, folder):
     from shathenet_utils import backend
 
     variants = (
-        Variant("plain", "v1_0", Recipe(epochs=1), dataset="tiny"),
-        Variant("bilinear", "v1_0", Recipe(epochs=1), {"interpolation": "bilinear"}, dataset="tiny"),
+        Variant("plain", "v1_0", Recipe(epochs=1), dataset="tiny", validation=50),
+        Variant("bilinear", "v1_0", Recipe(epochs=1), {"interpolation": "bilinear"}, dataset="tiny", validation=50),
     )
     experiment = Experiment(
         "made_up", "Does it work?", variants, seeds=(0, 1), keep_weights=("plain",), keep_weight_history=("plain",),

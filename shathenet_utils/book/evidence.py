@@ -38,7 +38,7 @@ def _wrong_with(experiment: Experiment, variant: Variant, seed: int) -> list[str
         return [str(error)]
     try:
         faults = [*_departures(record, experiment, variant, seed), *contradictions(record)]
-    except (KeyError, TypeError, ValueError) as error:  # a part that no run writes like this
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a part that no run writes like this
         faults = [f"it is damaged ({type(error).__name__}: {error})"]
     return [f"{path}: {fault}." for fault in faults]
 
