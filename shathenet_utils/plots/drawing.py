@@ -81,7 +81,8 @@ def plain_numbers(axis) -> None:
 
 
 def percent_axis(axis) -> None:
-    axis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    """Fractions in per cent, with as many digits as tell neighbouring ticks apart: 40%, 37.5%."""
+    axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
 
 
 def label_where_there_is_room(ax, labels) -> None:
