@@ -89,7 +89,6 @@ EXPERIMENTS = (
             for name, label in FIRST_LAYERS.items()
         ),
         seeds=(0, 1, 2, 3, 4),
-        planned=True,
         threads=1,
     ),
 )
