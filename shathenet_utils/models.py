@@ -4,6 +4,8 @@ A model takes images of shape (n, height, width, channels) with values 0 to 255,
 returns logits, float32 (n, classes). Scaling and enlarging are layers of the model, inside the graph.
 """
 
+import functools
+
 from shathenet_utils import architecture
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.blocks import (
@@ -242,7 +244,7 @@ def inception_v3(size: int = 75, classes: int = 10, inference: bool = False) -> 
     """Inception-v3 with a head of its own, on images enlarged (bilinear) to size × size, at least 75; random weights.
     21,823,274 parameters with ten classes; 23,851,784 with ImageNet's 1,000.
 
-    inference: batch norm never takes a batch's own statistics, for weights that come from elsewhere.
+    inference: batch norm is frozen (`freeze_batch_norm`), for weights that come from elsewhere.
     Source: C. Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2016; layers: Keras's.
     """
     body = keras.applications.InceptionV3(
@@ -251,9 +253,74 @@ def inception_v3(size: int = 75, classes: int = 10, inference: bool = False) -> 
     images = keras.Input((32, 32, 3), name="images")
     x = layers.Rescaling(1 / 127.5, -1, name="scale")(images)
     x = layers.Resizing(size, size, name="enlarge")(x)
-    x = body(x, training=False) if inference else body(x)
-    logits = layers.Dense(classes, dtype="float32", name="logits")(x)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(body(x))
+    if inference:
+        freeze_batch_norm(body)
     return keras.Model(images, logits, name="inception_v3")
+
+
+def freeze_batch_norm(model: keras.Model) -> None:
+    """Keep the model's batch norms in inference mode: they use their moving statistics and change nothing.
+
+    That holds in `model(x, training=True)` and in `fit` too. Calling a nested model with `training=False` does not hold
+    there: in Keras 3 the outer call's `training` overrides it. Call this again after `model.trainable = True`, which
+    unfreezes every layer.
+    """
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.trainable = False
+
+
+# Repeats, kernel size, stride, expansion, filters of EfficientNet-B0's stages; Lite0 has the same.
+_LITE0_STAGES = (
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)  # fmt: skip
+
+
+def efficientnet_lite0(size: int = 128, classes: int = 10) -> keras.Model:
+    """EfficientNet-Lite0 with a head of its own, on images enlarged (bilinear) to size × size; random weights. Its batch
+    norms are frozen (`freeze_batch_norm`), all else trains. 3,425,834 parameters with ten classes.
+
+    Its layer "features" gives `FEATURES` numbers per image, from 0 to 6. `pretrained.load_lite0` gives it ImageNet's
+    weights.
+    Source: M. Tan & Q. Le, EfficientNet, 2019; the lite variant has ReLU6 and no squeeze-and-excitation.
+    """
+    images = keras.Input((32, 32, 3), name="images")
+    features = lite0_body(images, size)
+    logits = layers.Dense(classes, dtype="float32", name="logits")(features)
+    model = keras.Model(images, logits, name="efficientnet_lite0")
+    freeze_batch_norm(model)
+    return model
+
+
+def lite0_body(images, size: int):
+    """EfficientNet-Lite0's layers up to its features, on images (a Keras tensor) enlarged to size × size: the tensor of
+    features, (n, `FEATURES`)."""
+    x = layers.Resizing(size, size, name="enlarge")(images)
+    x = layers.Rescaling(1 / 128, -127 / 128, name="scale")(x)
+
+    def conv(x, filters, kernel_size, strides, name, norm_name, activation=True):
+        kind = layers.DepthwiseConv2D if filters is None else functools.partial(layers.Conv2D, filters)
+        x = kind(kernel_size, strides=strides, padding="same", use_bias=False, name=name)(x)
+        x = layers.BatchNormalization(momentum=0.99, epsilon=1e-3, name=norm_name)(x)
+        return layers.ReLU(6, name=f"{norm_name}_relu")(x) if activation else x
+
+    x = conv(x, 32, 3, 2, "conv_stem", "bn0")
+    number = 0
+    for repeats, kernel_size, stride, expansion, filters in _LITE0_STAGES:
+        for repeat in range(repeats):
+            block, block_input = f"block{number}", x
+            if expansion > 1:
+                x = conv(x, x.shape[-1] * expansion, 1, 1, f"{block}_expand_conv", f"{block}_bn0")
+            strides = stride if repeat == 0 else 1
+            x = conv(x, None, kernel_size, strides, f"{block}_depthwise_conv", f"{block}_bn1")
+            x = conv(x, filters, 1, 1, f"{block}_project_conv", f"{block}_bn2", activation=False)
+            if repeat > 0:
+                x = layers.Add(name=f"add{number}")([x, block_input])
+            number += 1
+    x = conv(x, FEATURES, 1, 1, "conv_head", "bn1")
+    return layers.GlobalAveragePooling2D(name="features")(x)
 
 
 def build(model, arguments: dict | None = None) -> keras.Model:
@@ -278,5 +345,15 @@ def build(model, arguments: dict | None = None) -> keras.Model:
 
 MODELS = {
     function.__name__: function
-    for function in (v1_0, dense_network, v1_1, v1_2, thin_resnet, airbench, inception_v3, linear_head)
+    for function in (
+        v1_0,
+        dense_network,
+        v1_1,
+        v1_2,
+        thin_resnet,
+        airbench,
+        inception_v3,
+        linear_head,
+        efficientnet_lite0,
+    )
 }

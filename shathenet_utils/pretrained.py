@@ -3,16 +3,18 @@ PyPI.
 
 A pretrained network that stays frozen turns images into features once; what is trained on them is a linear layer.
 Features are kept on disk as 8-bit numbers (n, 1, 2, features): the image's, and those of its mirror image. To
-flip such a "image" left to right is to flip the image, so a recipe's flip and the flipped test view work on them.
+flip such an "image" left to right is to flip the image, so a recipe's flip and the flipped test view work on them.
 """
 
 import collections
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib.util
 import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,14 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 INCEPTION_FILE = "inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
 INCEPTION_URL = f"https://storage.googleapis.com/tensorflow/keras-applications/inception_v3/{INCEPTION_FILE}"
 INCEPTION_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
+RANDOM = "efficientnet_lite0_random"
+"""A frozen network whose weights are random: what ImageNet's weights are compared with."""
+STATISTICS_IMAGES = 200
+SAMPLE = {
+    "path": "data/weights/lite0_features.npz",
+    "sha256": "a01a53271eaa98c643f9edb84c235d6d7f9bab761628aeac6e03f6a649c7b3e4",
+}
+"""Features of a few hundred images, in the repository: `sample_features`."""
 CHUNK = 5000
 """Images whose features are computed and stored at a time; what a stop can lose."""
 
@@ -34,27 +44,40 @@ class PretrainedError(datasets.DatasetError):
     """Pretrained weights are missing or altered; one sentence says which, where, and what to do."""
 
 
-def inception_v3(size: int = 75, classes: int = 10) -> keras.Model:
-    """`models.inception_v3` with ImageNet's weights, all but its head frozen until `trainable` is set; batch norm
-    keeps ImageNet's statistics then too.
-
-    The weights come from Keras's cache, or, checked, from where Keras has them (88 MB). Raises PretrainedError where
-    they are not to be had.
-    """
+def inception_path() -> Path:
+    """The file of Inception-v3's ImageNet weights without its head, from Keras's cache or, checked, from where Keras has
+    it (88 MB). Raises PretrainedError where it can't be had."""
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / INCEPTION_FILE
     try:
         if os.environ.get("SHATHENET_OFFLINE") and not path.exists():
             raise OSError("SHATHENET_OFFLINE is set")
-        path = keras.utils.get_file(INCEPTION_FILE, INCEPTION_URL, cache_subdir="models", file_hash=INCEPTION_MD5)
-    except Exception as error:  # what get_file raises depends on the network
+        return Path(keras.utils.get_file(INCEPTION_FILE, INCEPTION_URL, cache_subdir="models", file_hash=INCEPTION_MD5))
+    except Exception as error:  # what get_file raises depends on the internet connection
         raise PretrainedError(
             f"Inception-v3's ImageNet weights are neither in {_at_home(path.parent)} nor to be fetched "
-            f"({str(error).partition(chr(10))[0] or type(error).__name__}): run this once with a network."
+            f"({str(error).partition(chr(10))[0] or type(error).__name__}): run this once with an internet connection."
         ) from None
+
+
+def inception_v3(size: int = 75, classes: int = 10) -> keras.Model:
+    """`models.inception_v3` with ImageNet's weights, all but its head frozen; `unfreeze` lets the body train too.
+
+    Raises PretrainedError as `inception_path`.
+    """
+    path = inception_path()
     model = models.inception_v3(size, classes, inference=True)
     model.get_layer("inception").load_weights(path)
     model.get_layer("inception").trainable = False
     return model
+
+
+def unfreeze(model: keras.Model) -> None:
+    """Let all of a network train but its batch norms, which keep ImageNet's statistics, scales and shifts; in place."""
+    for layer in model.layers:
+        layer.trainable = True
+        if isinstance(layer, keras.Model):
+            models.freeze_batch_norm(layer)
+    models.freeze_batch_norm(model)
 
 
 def _at_home(path: Path) -> str:
@@ -139,22 +162,18 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-# Repeats, kernel size, stride, expansion, filters of EfficientNet-B0's stages; Lite0 has the same.
-_STAGES = (
-    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
-    (1, 3, 1, 6, 320),
-)  # fmt: skip
-
-
 def frozen(name: str, imagenet: bool = True) -> keras.Model:
-    """A frozen network from its name and input size: "efficientnet_lite0@160". imagenet: with its weights.
+    """A frozen network from its name and input size: "efficientnet_lite0@160", or "efficientnet_lite0_random@160" with
+    random weights. imagenet: with ImageNet's weights, where the name doesn't say otherwise.
 
     Raises ValueError for an unknown one.
     """
     kind, _, size = name.partition("@")
-    if kind != "efficientnet_lite0" or not size.isdecimal() or not 32 <= int(size) <= 512:
-        raise ValueError(f"There is no frozen network {name!r}; there is efficientnet_lite0@SIZE, from 32 to 512.")
-    return efficientnet_lite0(int(size), imagenet)
+    if kind not in ("efficientnet_lite0", RANDOM) or not size.isdecimal() or not 32 <= int(size) <= 512:
+        raise ValueError(
+            f"There is no frozen network {name!r}; there are efficientnet_lite0@SIZE and {RANDOM}@SIZE, from 32 to 512."
+        )
+    return efficientnet_lite0(int(size), imagenet and kind != RANDOM)
 
 
 def efficientnet_lite0(size: int = 224, imagenet: bool = True) -> keras.Model:
@@ -162,47 +181,32 @@ def efficientnet_lite0(size: int = 224, imagenet: bool = True) -> keras.Model:
 
     Images, 0 to 255, of any side, are enlarged to size × size (bilinear) and become 1,280 features from 0 to 6.
 
-    imagenet: with its weights; raises PretrainedError where they are not here.
-    Source: M. Tan & Q. Le, EfficientNet, 2019; the lite variant has ReLU6 and no squeeze-and-excitation.
+    imagenet: with its weights; raises PretrainedError where they are not here. `models.efficientnet_lite0` is the
+    network with a head, to be trained.
     """
-    arrays = read_state_dict(lite0_path()) if imagenet else {}
-    norms = {"momentum": 0.99, "epsilon": 1e-3}
     images = keras.Input((None, None, 3), name="images")
-    x = layers.Resizing(size, size, name="enlarge")(images)
-    x = layers.Rescaling(1 / 128, -127 / 128, name="scale")(x)
-
-    def conv(x, filters, kernel_size, strides, source, norm, activation=True):
-        if filters is None:
-            layer = layers.DepthwiseConv2D(kernel_size, strides, padding="same", use_bias=False, name=_name(source))
-        else:
-            layer = layers.Conv2D(filters, kernel_size, strides, padding="same", use_bias=False, name=_name(source))
-        batch_norm = layers.BatchNormalization(**norms, name=_name(norm))
-        x = batch_norm(layer(x))
-        if imagenet:
-            inputs_last = (2, 3, 0, 1) if filters is None else (2, 3, 1, 0)
-            layer.set_weights([arrays[f"{source}.weight"].transpose(inputs_last)])
-            parts = ("weight", "bias", "running_mean", "running_var")
-            batch_norm.set_weights([arrays[f"{norm}.{part}"] for part in parts])
-        return layers.ReLU(6, name=f"{_name(norm)}_relu")(x) if activation else x
-
-    x = conv(x, 32, 3, 2, "_conv_stem", "_bn0")
-    number = 0
-    for repeats, kernel_size, stride, expansion, filters in _STAGES:
-        for repeat in range(repeats):
-            block, around = f"_blocks.{number}", x
-            strides = stride if repeat == 0 else 1
-            if expansion > 1:
-                x = conv(x, x.shape[-1] * expansion, 1, 1, f"{block}._expand_conv", f"{block}._bn0")
-            x = conv(x, None, kernel_size, strides, f"{block}._depthwise_conv", f"{block}._bn1")
-            x = conv(x, filters, 1, 1, f"{block}._project_conv", f"{block}._bn2", activation=False)
-            if repeat > 0:
-                x = layers.Add(name=f"add{number}")([x, around])
-            number += 1
-    x = conv(x, models.FEATURES, 1, 1, "_conv_head", "_bn1")
-    x = layers.GlobalAveragePooling2D(name="features")(x)
-    model = keras.Model(images, x, name="efficientnet_lite0")
+    model = keras.Model(images, models.lite0_body(images, size), name="efficientnet_lite0")
+    if imagenet:
+        load_lite0(model)
     model.trainable = False
     return model
+
+
+def load_lite0(model: keras.Model) -> None:
+    """Give a network that has EfficientNet-Lite0's layers ImageNet's weights, in place; other layers, such as a head,
+    keep theirs. Raises PretrainedError where the weights are not here."""
+    arrays = read_state_dict(lite0_path())
+    sources = {_name(key.removesuffix(".weight")): key.removesuffix(".weight") for key in arrays if ".weight" in key}
+    for layer in model.layers:
+        if layer.name not in sources or not layer.weights:
+            continue
+        source = sources[layer.name]
+        if isinstance(layer, layers.BatchNormalization):
+            parts = ("weight", "bias", "running_mean", "running_var")
+            layer.set_weights([arrays[f"{source}.{part}"] for part in parts])
+        else:
+            inputs_last = (2, 3, 0, 1) if isinstance(layer, layers.DepthwiseConv2D) else (2, 3, 1, 0)
+            layer.set_weights([arrays[f"{source}.weight"].transpose(inputs_last)])
 
 
 def _name(source: str) -> str:
@@ -210,34 +214,76 @@ def _name(source: str) -> str:
     return source.replace("_blocks.", "block").replace("._", "_").strip("_")
 
 
-def features(data: datasets.Dataset, name: str, folder: Path | None = None) -> datasets.Dataset:
+def _random_body(name: str, images: np.ndarray, seed: int) -> keras.Model:
+    """A frozen network whose weights are random, drawn with this seed; its batch norms have the statistics of the first
+    200 images, uint8 (n, height, width, 3): without them the features of random weights vanish."""
+    keras.utils.set_random_seed(seed)
+    body = frozen(name)
+    norms = [layer for layer in body.layers if isinstance(layer, layers.BatchNormalization)]
+    for norm in norms:
+        norm.trainable, norm.momentum = True, 0.0  # one pass then leaves this batch's statistics
+    body(images[:STATISTICS_IMAGES].astype(np.float32), training=True)
+    for norm in norms:
+        norm.trainable = False
+    return body
+
+
+def features(data: datasets.Dataset, name: str, folder: Path | None = None, seed: int = 0) -> datasets.Dataset:
     """The dataset with a frozen network's features (see `frozen`) in place of its images, uint8 (n, 1, 2, 1280): of
     the image and of its mirror image.
 
     A feature f, from 0 to 6, is kept as 255 · √(f / 6): the small ones, which are most, finely. What was computed
     lies in `folder` (default: `data/runs/features/`) under each image's own hash, so that splits and subsets share
-    it; what is missing is computed, under a bar, and a stop loses the last few thousand at most. Raises
-    PretrainedError where the weights are not here.
+    it; what is missing is computed, under a bar, and a stop loses the last few thousand at most. seed: of random
+    weights, see `_random_body`. Raises PretrainedError where ImageNet's weights are needed and not here.
     """
     folder = folder or output_folder() / "data" / "runs" / "features"
     parts = {part: getattr(data, f"{part}_images") for part in ("train", "validation", "test")}
     keys = {part: _hashes(images) for part, images in parts.items()}
     every = {key: images[row] for part, images in parts.items() for row, key in enumerate(keys[part])}
-    rows, codes = _computed(folder / f"{name}_{LITE0_SHA256[:8]}", every, name)
+    body, which = frozen, LITE0_SHA256[:8]
+    if name.startswith(RANDOM):
+        body = functools.partial(_random_body, images=data.train_images, seed=seed)
+        which = f"seed{seed}_{hashlib.sha256(b''.join(keys['train'])).hexdigest()[:8]}"
+    rows, codes = _computed(folder / f"{name}_{which}", every, name, body)
     taken = {f"{part}_images": codes[[rows[key] for key in found]] for part, found in keys.items()}
-    return dataclasses.replace(
-        data,
-        **taken,
-        provenance=f"{data.provenance}; features of {name}, trained on ImageNet",
-    )
+    weights_of = "random weights" if name.startswith(RANDOM) else "trained on ImageNet"
+    return dataclasses.replace(data, **taken, provenance=f"{data.provenance}; features of {name}, {weights_of}")
+
+
+def sample_features(body: str = "imagenet") -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Features of a few CIFAR-10 images at 128 px, from a file in the repository: they need no dataset and no package.
+
+    body: "imagenet" for ImageNet's weights, "random" for random ones (seed 0). Returns float32 features (100, 1280) and
+    int32 labels (100,) of ten training images per class, those of `subset_per_class(data, 10, seed=0)`; and the same of
+    the first fifty validation images per class, (500, 1280) and (500,). Raises WeightsError where the file is missing.
+    """
+    arrays = weights.load_arrays(SAMPLE)
+    parts = []
+    for part in ("train", "validation"):
+        parts += [decoded(arrays[f"{body}_{part}"]), arrays[f"{part}_labels"].astype(np.int32)]
+    return tuple(parts)
+
+
+def sample_images(data: datasets.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The images of `sample_features`, uint8 (100, 32, 32, 3) and (500, 32, 32, 3), from CIFAR-10 with its 5,000
+    validation images."""
+    rows = weights.load_arrays(SAMPLE)["validation_rows"]
+    return datasets.subset_per_class(data, 10, seed=0).train_images, data.validation_images[rows]
+
+
+def decoded(codes: np.ndarray) -> np.ndarray:
+    """Features, float32 from 0 to 6, from the uint8 codes in which `features` keeps them."""
+    return np.float32(6) * (codes / np.float32(255)) ** 2
 
 
 def _hashes(images: np.ndarray) -> list[bytes]:
     return [hashlib.blake2b(image.tobytes(), digest_size=12).digest() for image in images]
 
 
-def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[dict[bytes, int], np.ndarray]:
-    """All features at a place, those of `every` image among them: hash → row, and the rows."""
+def _computed(place: Path, every: dict, name: str, body: Callable) -> tuple[dict[bytes, int], np.ndarray]:
+    """All features at a place, those of `every` image (hash → image) among them: hash → row, and the rows. body: name →
+    the frozen network."""
     rows, chunks, count = {}, [], 0
 
     def take(keys, codes):
@@ -254,7 +300,7 @@ def _computed(place: Path, every: dict[bytes, np.ndarray], name: str) -> tuple[d
             take([key.tobytes() for key in kept["keys"]], kept["codes"])
     missing = [key for key in every if key not in rows]
     if missing:
-        compute = extractor(frozen(name))
+        compute = extractor(body(name))
         with progress.bar(len(missing), f"features of {name}", unit="image") as bar:
             for start in range(0, len(missing), CHUNK):
                 keys = missing[start : start + CHUNK]

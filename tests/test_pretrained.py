@@ -11,9 +11,9 @@ from helpers import tiny_dataset, tries
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shathenet_utils import models, pretrained, training
-from shathenet_utils.blocks import keras
-from shathenet_utils.recipes import Recipe
+from shathenet_utils import architecture, datasets, models, pretrained, training
+from shathenet_utils.backend import keras, layers
+from shathenet_utils.recipes import Augmentation, Recipe
 
 NAME = "efficientnet_lite0@64"
 WEIGHTS = importlib.util.find_spec(pretrained.LITE0_PACKAGE)
@@ -30,6 +30,11 @@ def body(monkeypatch):
     monkeypatch.setattr(pretrained, "frozen", lambda name, imagenet=True: random_body(int(name.partition("@")[2])))
 
 
+def moving_statistics(model):
+    """The moving means and variances of a model's batch norms, nested ones' too, by path."""
+    return {weight.path: weight.numpy() for weight in model.non_trainable_weights if "/moving_" in weight.path}
+
+
 def codes_of(model, images):
     found = model(images.astype(np.float32), training=False).numpy()
     return 255 * np.sqrt(found / 6)
@@ -39,14 +44,19 @@ def test_the_networks_have_the_size_they_are_known_for():
     lite0 = pretrained.efficientnet_lite0(224, imagenet=False)
     assert lite0.count_params() == 3_413_024
     assert lite0.count_params() + 1280 * 1000 + 1000 == 4_694_024
-    assert models.macs(lite0) == pytest.approx(384e6, rel=0.02)
+    assert architecture.macs(lite0) == pytest.approx(384e6, rel=0.02)
     assert not lite0.trainable_weights
     assert models.inception_v3().count_params() == 21_823_274
     assert models.inception_v3(classes=1000).count_params() == 23_851_784
     assert models.linear_head().count_params() == 12_810
+    assert models.efficientnet_lite0().count_params() == 3_413_024 + 12_810
+    assert (
+        architecture.macs(models.efficientnet_lite0(128))
+        == architecture.macs(pretrained.efficientnet_lite0(128, imagenet=False)) + 12_800
+    )
 
 
-def test_features_are_those_of_the_picture_and_of_its_mirror_image(body, tmp_path):
+def test_features_are_those_of_the_image_and_of_its_mirror_image(body, tmp_path):
     data = tiny_dataset(train=20, validation=10, test=10)
     found = pretrained.features(data, NAME, tmp_path)
     model = random_body(64)
@@ -112,8 +122,8 @@ def test_a_stop_keeps_what_was_computed(body, tmp_path, monkeypatch):
     assert asked == [15, 15, 15, 10]
 
 
-def test_flipping_features_is_flipping_pictures():
-    """A recipe's flip and the test views swap the two halves of a feature "picture"."""
+def test_flipping_features_is_flipping_images():
+    """A recipe's flip and the test views swap the two halves of a feature "image"."""
     head = models.linear_head()
     codes = np.random.default_rng(0).integers(0, 256, (5, 1, 2, 1280)).astype(np.uint8)
     swapped = training.predict(head, codes[:, :, ::-1])
@@ -129,14 +139,17 @@ def test_a_head_learns_from_features():
         for part in ("train", "validation", "test")
     }
     trained = training.fit(
-        models.linear_head(), dataclasses.replace(data, **codes), Recipe(5, 20, flip="random"), seed=0
+        models.linear_head(),
+        dataclasses.replace(data, **codes),
+        Recipe(5, 20, augmentation=Augmentation(flip="random")),
+        seed=0,
     )
     assert trained.history["validation_accuracy"][-1] > 0.9
 
 
 @pytest.mark.parametrize("name", ["resnet@64", "efficientnet_lite0", "efficientnet_lite0@20", "efficientnet_lite0@x"])
 def test_an_unknown_frozen_network_is_one_sentence(name):
-    with pytest.raises(ValueError, match=r"^There is no frozen network '.*'; there is efficientnet_lite0@SIZE"):
+    with pytest.raises(ValueError, match=r"^There is no frozen network '.*'; there are efficientnet_lite0@SIZE"):
         pretrained.frozen(name)
 
 
@@ -232,6 +245,64 @@ def test_inceptions_weights_fill_the_body_and_freeze_it(monkeypatch, tmp_path):
     assert [weight.path for weight in model.trainable_weights] == ["logits/kernel", "logits/bias"]
 
 
+def test_frozen_batch_norm_keeps_its_statistics_in_training(monkeypatch):
+    """Trial 20: a nested model called with training=False does not, in Keras 3."""
+    model = models.inception_v3(75, inference=True)
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+    before, outputs = moving_statistics(model), model(images, training=False).numpy()
+    assert len(before) == 188
+    np.testing.assert_allclose(model(images, training=True).numpy(), outputs, atol=1e-4)
+    model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images, np.arange(4), epochs=1, verbose=0)
+    for path, values in moving_statistics(model).items():
+        np.testing.assert_array_equal(values, before[path])
+
+
+def test_unfreezing_lets_all_train_but_batch_norm():
+    for model in (models.inception_v3(75, inference=True), models.efficientnet_lite0(32)):
+        for layer in model.layers:
+            layer.trainable = False
+        pretrained.unfreeze(model)
+        nested = [layer for outer in model.layers for layer in getattr(outer, "layers", [outer])]
+        norms = {
+            weight.path for layer in nested if isinstance(layer, layers.BatchNormalization) for weight in layer.weights
+        }
+        assert norms
+        assert {weight.path for weight in model.non_trainable_weights} == norms
+
+
+def test_the_fine_tuned_network_trains_its_body_and_keeps_its_statistics():
+    training.set_seed(0)
+    model, data = models.efficientnet_lite0(32), tiny_dataset(train=20, validation=10, test=10)
+    statistics, kernel = moving_statistics(model), model.get_layer("block0_depthwise_conv").get_weights()[0]
+    training.fit(model, data, Recipe(1, 10, learning_rate=1e-3), seed=0)
+    for path, values in moving_statistics(model).items():
+        np.testing.assert_array_equal(values, statistics[path])
+    assert (model.get_layer("block0_depthwise_conv").get_weights()[0] != kernel).any()  # random weights: tiny steps
+
+
+def test_random_features_depend_on_the_seed_and_do_not_vanish(tmp_path):
+    data, name = tiny_dataset(train=30, validation=10, test=10), "efficientnet_lite0_random@32"
+    first = pretrained.features(data, name, tmp_path, seed=1)
+    again = pretrained.features(data, name, tmp_path / "elsewhere", seed=1)
+    other = pretrained.features(data, name, tmp_path, seed=2)
+    np.testing.assert_array_equal(first.train_images, again.train_images)
+    assert (first.train_images != other.train_images).mean() > 0.5
+    assert first.train_images.std(axis=0).mean() > 10  # of 255: images differ
+    assert "random weights" in first.provenance
+
+
+def test_the_sample_of_features_is_whole_and_classes_lie_apart_in_it():
+    train, labels, validation, validation_labels = pretrained.sample_features()
+    assert (train.shape, validation.shape) == ((100, 1280), (500, 1280))
+    assert (np.bincount(labels) == 10).all()
+    assert (np.bincount(validation_labels) == 50).all()
+    assert 0 <= train.min() and train.max() <= 6
+    nearest = np.argmin(((validation[:, None] - train) ** 2).sum(axis=2), axis=1)
+    assert np.mean(labels[nearest] == validation_labels) > 0.5
+    assert pretrained.sample_features("random")[0].std() > 0.1
+
+
 @pytest.mark.slow
 def test_the_weights_are_read_as_pytorch_reads_them():
     import torch
@@ -275,3 +346,24 @@ def test_the_features_are_those_that_pytorch_computes():
     expected = conv(x, "_conv_head", "_bn1").mean((2, 3)).numpy()
     found = pretrained.efficientnet_lite0(96)(images, training=False).numpy()
     np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+@pytest.mark.slow
+def test_a_network_with_a_head_gets_the_same_body():
+    assert WEIGHTS, "The slow tests need requirements-pretrained.txt."
+    model = models.efficientnet_lite0(64)
+    pretrained.load_lite0(model)
+    body = keras.Model(model.input, model.get_layer("features").output)
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype(np.float32)
+    expected = pretrained.efficientnet_lite0(64)(images, training=False).numpy()
+    np.testing.assert_allclose(body(images, training=False).numpy(), expected, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_the_sample_of_features_is_of_the_images_that_it_says():
+    if not datasets.cifar10_is_here():
+        pytest.skip("CIFAR-10 is not here.")
+    data = datasets.cifar10(download=False)
+    for found, images in zip(pretrained.sample_features()[::2], pretrained.sample_images(data), strict=True):
+        computed = pretrained.extractor(pretrained.frozen("efficientnet_lite0@128"))(images[:20])[:, 0, 0]
+        np.testing.assert_allclose(found[:20], pretrained.decoded(computed), atol=0.05)
