@@ -45,8 +45,8 @@ class PretrainedError(datasets.DatasetError):
 
 
 def inception_path() -> Path:
-    """The file of Inception-v3's ImageNet weights without its head, from Keras's cache or, checked, from where Keras has
-    it (88 MB). Raises PretrainedError where it can't be had."""
+    """The file of Inception-v3's ImageNet weights, without its head: from Keras's cache or, checked, from where Keras
+    has it (88 MB). Raises PretrainedError where it can't be had."""
     path = Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras") / "models" / INCEPTION_FILE
     try:
         if os.environ.get("SHATHENET_OFFLINE") and not path.exists():
