@@ -299,7 +299,7 @@ def test_the_sample_of_features_is_whole_and_classes_lie_apart_in_it():
     assert (np.bincount(validation_labels) == 50).all()
     assert 0 <= train.min() and train.max() <= 6
     nearest = np.argmin(((validation[:, None] - train) ** 2).sum(axis=2), axis=1)
-    assert np.mean(labels[nearest] == validation_labels) > 0.5
+    assert np.mean(labels[nearest] == validation_labels) > 0.4  # by distance; chance is a tenth
     assert pretrained.sample_features("random")[0].std() > 0.1
 
 
