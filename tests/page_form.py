@@ -41,7 +41,7 @@ def part_faults(notebook, left_out=()) -> list[str]:
     faults += [f"{part} is missing" for part in PARTS if part not in found and part not in left_out]
     faults += [f"{part} is there, and the list leaves it out" for part in left_out if part in found]
     faults += [f"{part} is there twice" for part in PARTS if found.count(part) > 1]
-    faults += [f"there is no {tag}" for tag in found if tag not in PARTS]
+    faults += [f"there is no {tag}: a section that is no part needs no tag" for tag in found if tag not in PARTS]
     faults += [
         f"{tag} has no heading"
         for tag, cell in tagged
@@ -317,7 +317,7 @@ def word_faults(notebook) -> list[str]:
             tree = ast.parse(cell.source)
             names = {name for node in tree.body for name in _defined(node)}
             found = [fault for text in strings(cell.source) for fault in prose_faults(text)]
-            found += [fault for name in sorted(names) for fault in name_faults(name, "names", "page names")]
+            found += [fault for name in sorted(names) for fault in name_faults(name, "page names")]
             faults += [f"{cell.id}: {fault}" for fault in found]
     return faults
 

@@ -292,10 +292,11 @@ def test_minutes_are_counted_per_section():
     cells = [
         text(20, "part-question", "# 99 · A page"),
         new_code_cell("a = 1  # " + "word " * 1000),
-        text(400, "part-idea", "## The idea: **small** things"),
-        text(200),
+        text(400, "part-idea", "## The idea: small things"),
+        text(200, heading="### A detail"),
         new_markdown_cell("```python\n" + "word " * 1000 + "\n```\n`" + "word " * 500 + "`"),
         text(200, "part-keras", "## In Keras"),
+        text(200, heading="## An aside"),
         text(100, "part-exercises", "## Exercises"),
         text(800, "appendix", "## Appendix: more"),
     ]
@@ -303,8 +304,9 @@ def test_minutes_are_counted_per_section():
     notebook = new_notebook(cells=cells, metadata={"shathenet": {"minutes": minutes}})
     assert page.section_minutes(notebook) == {
         "Introduction": 1,
-        "The idea: **small** things": 3,
+        "The idea: small things": 3,
         "In Keras": 1 + 3,
+        "An aside": 1,
         "Exercises": 1 + 40,
         "Appendix: more": 4,
     }

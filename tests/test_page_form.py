@@ -134,7 +134,7 @@ def retag(cell_id, *new):
         (change("idea", "An image", "A picture"), "idea: “picture”: write image"),
         (change("idea", "and so on", "and it tells us"), "idea: “tells”: write predicts, is classified as"),
         (change("idea", "and so on", "ten images\na class"), "idea: “images a class”: write per class"),
-        (change("header", "import keras", "import keras\ntaste = 1"), "header: taste: write quick"),
+        (change("header", "import keras", "import keras\ntaste = 1"), "header: taste: “taste”: write quick"),
         (change("header", "import keras", "import keras\nkept = 1"), "header: kept: write a noun"),
         (change("header", "import keras", "import keras\npictures_seen = 1"), "header: pictures_seen: “pictures”"),
         (change("header", "import keras", "import keras\nlabel = 'the picture'"), "header: “picture”: write image"),

@@ -42,28 +42,22 @@ def header(page: str, *experiments) -> Shown:
 def section_minutes(notebook) -> dict[str, int]:
     """Whole minutes, at least one, per section of a page by its heading, in the page's order.
 
-    A section begins at a Markdown cell that is tagged `part-…` or `appendix`.
+    A section begins at a Markdown cell that opens with a heading of the first or second level; the first one is the
+    "Introduction". Minutes of the metadata are found by one of that cell's tags.
     """
     written = notebook.metadata.get("shathenet", {}).get("minutes", {})
     extra = {**written.get("sections", {}), "part-exercises": written.get("exercises", 0)}
-    words, tags, title = {}, {}, "Introduction"
+    words, beside, title = {}, {}, "Introduction"
     for cell in notebook.cells:
         if cell.cell_type != "markdown":
             continue
-        tag = next((tag for tag in cell.metadata.get("tags", ()) if tag.startswith("part-") or tag == "appendix"), "")
-        if tag:
-            title = _title(cell.source)
-            tags[title] = tag
+        heading = re.match(r"##? (.+)", cell.source)
+        if heading and words:
+            title = heading[1].strip()
         words[title] = words.get(title, 0) + _words(cell.source)
-    return {
-        title: max(1, round(count / WORDS_PER_MINUTE)) + extra.get(tags.get(title), 0) for title, count in words.items()
-    }
-
-
-def _title(source: str) -> str:
-    """The heading of a section; the page's own is its introduction's."""
-    heading = re.search(r"^(#+)\s*(.+)$", source, re.MULTILINE)
-    return heading[2].strip("* ") if heading and len(heading[1]) > 1 else "Introduction"
+        if heading:
+            beside[title] = sum(extra.get(tag, 0) for tag in cell.metadata.get("tags", ()))
+    return {title: max(1, round(count / WORDS_PER_MINUTE)) + beside.get(title, 0) for title, count in words.items()}
 
 
 def _words(source: str) -> int:
