@@ -95,18 +95,32 @@ def stored_numbers(notebook) -> dict[str, str]:
     return numbers
 
 
+def check_notebook(notebook) -> None:
+    """Raises MarkerError where a marker of a notebook's Markdown is not as it must be, whatever the numbers are."""
+    _each_text(notebook, lambda source: check(source))
+
+
 def fill_notebook(notebook):
     """Write the numbers that a notebook's outputs hold into its Markdown; returns the notebook.
 
-    Raises MarkerError, and the notebook is as it was.
+    Raises MarkerError, which names each cell at fault, and the notebook is as it was.
     """
-    numbers, filled = stored_numbers(notebook), []
+    numbers = stored_numbers(notebook)
+    filled = _each_text(notebook, lambda source: fill(source, numbers))
+    for cell in notebook.cells:
+        cell.source = filled.get(cell.id, cell.source)
+    return notebook
+
+
+def _each_text(notebook, function) -> dict[str, str]:
+    """What a function makes of each Markdown cell, by the cell's id; all its MarkerErrors as one."""
+    results, faults = {}, []
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             try:
-                filled.append((cell, fill(cell.source, numbers)))
+                results[cell.id] = function(cell.source)
             except MarkerError as error:
-                raise MarkerError(f"in cell {cell.id} {error}") from None
-    for cell, source in filled:
-        cell.source = source
-    return notebook
+                faults.append(f"in cell {cell.id} {error}")
+    if faults:
+        raise MarkerError(" Also ".join(faults))
+    return results

@@ -108,6 +108,10 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
     except datasets.DatasetError as error:
         raise RerunError(f"{path.name} was not run again, for want of its data. {error}") from None
     before = path.read_text(encoding="utf-8")
+    try:
+        markers.check_notebook(notebook)  # before minutes are spent
+    except markers.MarkerError as error:
+        raise RerunError(f"{path.name} was not run again: {error}") from None
     with tempfile.TemporaryDirectory(prefix="shathenet-rerun-") as output:
         drawn = Path(output, "figures")
         clean = {"SHATHENET_OUTPUT": output, "SHATHENET_FIGURES": str(drawn), "SHATHENET_LIVE_SECONDS": None}

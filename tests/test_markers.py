@@ -87,6 +87,15 @@ def test_a_faulty_notebook_stays_as_it_was_and_the_cell_is_named():
     assert nbformat.writes(notebook) == before
 
 
+def test_all_faults_of_a_notebook_are_named_at_once():
+    with pytest.raises(MarkerError) as error:
+        markers.fill_notebook(page("A <!--=one--><!--/-->", "<!--=gain--><!--/-->", "A <!--=two--><!--/-->"))
+    assert [text.split()[2] for text in str(error.value).split(" Also ")] == ["text0", "text1", "text2"]
+    with pytest.raises(MarkerError) as error:
+        markers.check_notebook(page("A <!--=one--><!--/-->", "<!--=gain--><!--/-->"))
+    assert str(error.value).startswith("in cell text1 the number gain is first on a line")
+
+
 def test_a_name_may_be_defined_twice_with_one_text_only():
     assert markers.stored_numbers(page(numbers=(NUMBERS, NUMBERS))) == NUMBERS
     with pytest.raises(MarkerError, match="the number gain is defined twice, as '.3.2 points .*' and as '7'"):

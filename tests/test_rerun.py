@@ -105,7 +105,6 @@ def test_the_numbers_of_a_page_are_filled_in_and_the_file_is_what_jupyterlab_wou
     ("text", "numbers", "wrong"),
     [
         ("A gain of <!--=gian--><!--/-->.", [], "in cell title there is no number gian; did you mean gain?"),
-        ("A gain of $<!--=gain--><!--/-->$.", [], "in cell title the number gain stands inside"),
         ("A gain.", [{"gain": "+1.0 points"}], "the number gain is defined twice, as "),
     ],
 )
@@ -118,6 +117,14 @@ def test_a_page_whose_numbers_are_not_in_order_stays_as_it_was(tmp_path, monkeyp
     with pytest.raises(rerun.RerunError, match=f"99_a_page.ipynb was not stored: {re.escape(wrong)}"):
         rerun.rerun(path, tmp_path)
     assert path.read_bytes() == before
+
+
+def test_a_page_with_a_faulty_marker_is_not_even_run(tmp_path, monkeypatch):
+    path = a_page(tmp_path, "1 / 0", text="A gain of $<!--=gain--><!--/-->$.")
+    with pytest.raises(
+        rerun.RerunError, match="99_a_page.ipynb was not run again: in cell title the number gain stands"
+    ):
+        rerun.rerun(path, tmp_path)
 
 
 def test_a_page_whose_data_is_absent_is_not_run(tmp_path, monkeypatch):
