@@ -194,7 +194,7 @@ def efficientnet_lite0(size: int = 224, imagenet: bool = True) -> keras.Model:
 
 def load_lite0(model: keras.Model) -> None:
     """Give a network that has EfficientNet-Lite0's layers ImageNet's weights, in place; other layers, such as a head,
-    keep theirs. Raises PretrainedError where the weights are not here."""
+    are left as they are. Raises PretrainedError where the weights are not here."""
     arrays = read_state_dict(lite0_path())
     sources = {_name(key.removesuffix(".weight")): key.removesuffix(".weight") for key in arrays if ".weight" in key}
     for layer in model.layers:
@@ -314,7 +314,7 @@ def _computed(place: Path, every: dict, name: str, body: Callable) -> tuple[dict
 
 def extractor(model: keras.Model, batch: int = 50):
     """A function from uint8 images (n, height, width, 3) to their codes, uint8 (n, 1, 2, 1280), see `features`; its
-    second argument is told how many are done after each batch."""
+    second argument is called after each batch, with the number of images done."""
 
     @tf.function(jit_compile=False)
     def both_views(images):
