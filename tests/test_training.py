@@ -11,15 +11,14 @@ import types
 
 import numpy as np
 import pytest
-from helpers import python, tiny_dataset, tries
+from helpers import flat_recipe, python, tiny_dataset, tries
 from hypothesis import given
 from hypothesis import strategies as some
 
 from shathenet_utils import ROOT, augment, models, training
-from shathenet_utils.blocks import keras, layers
-from shathenet_utils.recipes import Recipe
+from shathenet_utils.backend import keras, layers
 
-ONE_EPOCH = Recipe(epochs=1, optimizer="sgd", learning_rate=0.01)
+ONE_EPOCH = flat_recipe(epochs=1, optimizer="sgd", learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +28,11 @@ def data():
 
 def small_network(regularizer=None):
     """Fast, with the layers that behave differently in training: batch norm and a loss of the weights."""
-    pictures = keras.Input((32, 32, 3))
-    x = layers.AveragePooling2D(8)(models.PixelScaling()(pictures))
+    images = keras.Input((32, 32, 3))
+    x = layers.AveragePooling2D(8)(layers.Rescaling(1 / 255)(images))
     x = layers.Conv2D(8, 3, kernel_regularizer=regularizer)(x)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
-    return keras.Model(pictures, layers.Dense(10)(layers.Flatten()(x)), name="small")
+    return keras.Model(images, layers.Dense(10)(layers.Flatten()(x)), name="small")
 
 
 def built(function=small_network, seed=0, **arguments):
@@ -46,21 +45,21 @@ def trained(data):
     """A small network, trained for two epochs: (model, what fit returned, its weights before)."""
     model = built()
     before = training.weights_of(model)
-    return model, training.fit(model, data, Recipe(epochs=2), snapshots=True), before
+    return model, training.fit(model, data, flat_recipe(epochs=2), weight_history=True), before
 
 
 REPEAT = """
 import hashlib, json, sys
 sys.path.insert(0, "tests")
-from helpers import tiny_dataset
+from helpers import flat_recipe, tiny_dataset
 from shathenet_utils import models, training
-from shathenet_utils.blocks import keras
+from shathenet_utils.backend import keras
 from shathenet_utils.recipes import ORIGINAL_AUGMENTATION, Recipe
 
 AIRBENCH = dict(
     optimizer="sgd", learning_rate=0.5, momentum=0.85, nesterov=True, weight_decay=0.001, decay="coupled",
-    schedule="linear", warmup=0.23, label_smoothing=0.2, averaging="lookahead", bias_rate=64.0, flip="alternating",
-    translate=2,
+    schedule="linear", warmup=0.23, label_smoothing=0.2, averaging="lookahead", beta_lr_multiplier=64.0,
+    flip="alternating", translate=2,
 )
 SGD = dict(optimizer="sgd", learning_rate=0.1, momentum=0.9, schedule="cosine", flip="random", translate=2)
 ORIGINAL = dict(ORIGINAL_AUGMENTATION, mixup=0.2, cutout=8)
@@ -76,7 +75,7 @@ for build, seed, fields in (
     (models.airbench, 0, AIRBENCH | {"precision": "mixed_bfloat16"}),
     (models.airbench, 0, dict(optimizer="muon", momentum=0.6, nesterov=True, learning_rate=0.1)),
 ):
-    recipe = Recipe(epochs=2, **fields)
+    recipe = flat_recipe(epochs=2, **fields)
     keras.config.set_dtype_policy(recipe.precision)
     training.set_seed(seed)
     model = build()
@@ -137,7 +136,7 @@ def test_an_epoch_is_what_a_plain_keras_loop_computes(data, function, arguments,
 
 def test_adam_takes_kerass_steps(data):
     ours, theirs = built(models.v1_0), built(models.v1_0)  # batch norm's rounding is another, which Adam would enlarge
-    training.fit(ours, data, Recipe(epochs=1, batch_size=100, learning_rate=1e-2), seed=5)
+    training.fit(ours, data, flat_recipe(epochs=1, batch_size=100, learning_rate=1e-2), seed=5)
     theirs.compile(keras.optimizers.Adam(1e-2), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     for batch in training.epoch_order(5, 0, 200).reshape(2, 100):
         theirs.train_on_batch(data.train_images[batch].astype(np.float32), data.train_labels[batch])
@@ -173,13 +172,13 @@ SCHEDULES = {
 
 @pytest.mark.parametrize(("fields", "points"), SCHEDULES.values(), ids=SCHEDULES)
 def test_a_schedule_goes_through_its_points(fields, points):
-    found = rates(Recipe(epochs=1, learning_rate=0.2, **fields))
+    found = rates(flat_recipe(epochs=1, learning_rate=0.2, **fields))
     for step, share in points:
         assert found[step] == pytest.approx(0.2 * share, abs=1e-6), step
 
 
 def test_the_history_tells_each_epochs_first_learning_rate(data):
-    recipe = Recipe(epochs=4, batch_size=100, learning_rate=0.01, schedule="linear", warmup=0.25)
+    recipe = flat_recipe(epochs=4, batch_size=100, learning_rate=0.01, schedule="linear", warmup=0.25)
     history = training.fit(built(), data, recipe).history
     np.testing.assert_allclose(history["learning_rate"], [0, 0.01, 0.01 * 2 / 3, 0.01 / 3], atol=1e-8)
 
@@ -200,7 +199,7 @@ def test_every_optimizer_takes_kerass_steps(data, name):
     optimizer, fields = KERAS[name]
     kind = name if name in ("sgd", "rmsprop", "adam", "adamw", "lion") else "sgd"
     ours, theirs = built(models.v1_0), built(models.v1_0)
-    recipe = Recipe(epochs=1, batch_size=100, optimizer=kind, **{"learning_rate": 0.01} | fields)
+    recipe = flat_recipe(epochs=1, batch_size=100, optimizer=kind, **{"learning_rate": 0.01} | fields)
     training.fit(ours, data, recipe, seed=5)
     keras_one = optimizer()
     if "weight_decay" in fields:
@@ -213,7 +212,7 @@ def test_every_optimizer_takes_kerass_steps(data, name):
 
 
 def one_step(data, **fields):
-    """The weights before and after one step of SGD on all pictures, and the gradient of the plain loss."""
+    """The weights before and after one step of SGD on all images, and the gradient of the plain loss."""
     model = built(models.v1_0)
     before = training.weights_of(model)
     images, labels = data.train_images.astype(np.float32), data.train_labels
@@ -222,7 +221,7 @@ def one_step(data, **fields):
         loss = training.ops.mean(losses)
     gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
     gradients = {weight.path: np.asarray(g) for weight, g in zip(model.trainable_weights, gradients, strict=True)}
-    recipe = Recipe(**{"epochs": 1, "batch_size": 200, "optimizer": "sgd", "learning_rate": 0.1} | fields)
+    recipe = flat_recipe(**{"epochs": 1, "batch_size": 200, "optimizer": "sgd", "learning_rate": 0.1} | fields)
     training.fit(model, data, recipe)
     return before, training.weights_of(model), gradients
 
@@ -243,7 +242,7 @@ def test_the_shifts_of_batch_norm_learn_faster_by_their_rate(data):
     def shift(rate):
         model = built()
         before = training.weights_of(model)
-        recipe = Recipe(epochs=1, batch_size=200, optimizer="sgd", learning_rate=1e-3, bias_rate=rate)
+        recipe = flat_recipe(epochs=1, batch_size=200, optimizer="sgd", learning_rate=1e-3, beta_lr_multiplier=rate)
         training.fit(model, data, recipe)
         return [(path, array - before[path]) for path, array in training.weights_of(model).items()]
 
@@ -263,7 +262,7 @@ def test_muons_step_makes_the_singular_values_of_a_kernels_step_about_one():
     for shape in ((3, 3, 8, 16), (3, 3, 2, 40), (1, 1, 6, 6)):
         kernel = keras.Variable(stream.normal(size=shape).astype(np.float32))
         gradient = stream.normal(size=shape).astype(np.float32)
-        optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, rest_rate=2.0, steps=5)
+        optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, non_kernel_lr_multiplier=2.0, steps=5)
         optimizer.build([kernel])
         start = kernel.numpy() * shape[-1] ** 0.5 / np.linalg.norm(kernel)
         optimizer.apply([training.tf.constant(gradient)], [kernel])
@@ -277,7 +276,7 @@ def test_muons_step_makes_the_singular_values_of_a_kernels_step_about_one():
 def test_muon_follows_its_definition_over_steps_and_leaves_other_weights_to_nesterov_sgd():
     stream = np.random.default_rng(0)
     kernel, bias = (keras.Variable(stream.normal(size=shape).astype(np.float32)) for shape in ((3, 3, 4, 5), (5,)))
-    optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, rest_rate=2.0)
+    optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, non_kernel_lr_multiplier=2.0)
     optimizer.build([kernel, bias])
     expected, moments = [kernel.numpy().reshape(-1, 5), bias.numpy()], [0, 0]
     for _ in range(4):
@@ -299,7 +298,9 @@ def test_muon_follows_its_definition_over_steps_and_leaves_other_weights_to_nest
 
 def test_muons_decay_is_decoupled_where_the_recipe_says_so(data):
     weight = keras.Variable(np.ones((3, 2), np.float32))
-    recipe = Recipe(1, optimizer="muon", momentum=0.6, learning_rate=0.1, weight_decay=0.5, rest_rate=2.0)
+    recipe = flat_recipe(
+        1, optimizer="muon", momentum=0.6, learning_rate=0.1, weight_decay=0.5, non_kernel_lr_multiplier=2.0
+    )
     optimizer = training.optimizer_of(recipe, 10)
     optimizer.build([weight])
     optimizer.apply([training.tf.fill((3, 2), 0.25)], [weight])
@@ -316,14 +317,14 @@ def test_the_losses_are_their_formulas():
     p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     truth, other = np.eye(4)[labels], np.eye(4)[others]
     expect = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
-    expect(loss_of(Recipe(1), logits, labels), -(truth * np.log(p)).sum(1))
+    expect(loss_of(flat_recipe(1), logits, labels), -(truth * np.log(p)).sum(1))
     smooth = 0.8 * truth + 0.2 / 4
-    expect(loss_of(Recipe(1, label_smoothing=0.2), logits, labels), -(smooth * np.log(p)).sum(1))
-    expect(loss_of(Recipe(1, loss="mse"), logits, labels), ((truth - p) ** 2).mean(1))
-    expect(loss_of(Recipe(1, loss="focal"), logits, labels), -(truth * (1 - p) ** 2 * np.log(p)).sum(1))
+    expect(loss_of(flat_recipe(1, label_smoothing=0.2), logits, labels), -(smooth * np.log(p)).sum(1))
+    expect(loss_of(flat_recipe(1, loss="mse"), logits, labels), ((truth - p) ** 2).mean(1))
+    expect(loss_of(flat_recipe(1, loss="focal"), logits, labels), -(truth * (1 - p) ** 2 * np.log(p)).sum(1))
     shares = stream.uniform(size=6).astype(np.float32)
     mixed = shares[:, None] * truth + (1 - shares[:, None]) * other
-    expect(loss_of(Recipe(1, mixup=0.2), logits, labels, others, shares), -(mixed * np.log(p)).sum(1))
+    expect(loss_of(flat_recipe(1, mixup=0.2), logits, labels, others, shares), -(mixed * np.log(p)).sum(1))
 
 
 @pytest.mark.parametrize("kind", ["ema", "lookahead"])
@@ -350,12 +351,12 @@ def test_averaged_weights_follow_their_rule(kind):
 
 def test_what_is_evaluated_and_kept_is_the_moving_average(data):
     model = built()
-    fitted = training.fit(model, data, Recipe(epochs=3, learning_rate=0.01, averaging="ema"))
+    fitted = training.fit(model, data, flat_recipe(epochs=3, learning_rate=0.01, averaging="ema"))
     logits = training.predict(model, data.validation_images)
     assert fitted.history["validation_accuracy"][-1] == training.accuracy(logits, data.validation_labels)
     assert fitted.history["validation_loss"][-1] == training.cross_entropy(logits, data.validation_labels)
     plain = built()
-    training.fit(plain, data, Recipe(epochs=3, learning_rate=0.01))
+    training.fit(plain, data, flat_recipe(epochs=3, learning_rate=0.01))
     assert any((ours != theirs).any() for ours, theirs in zip(
         training.weights_of(model).values(), training.weights_of(plain).values(), strict=True))  # fmt: skip
 
@@ -368,28 +369,28 @@ def test_views_are_averaged_as_said(trained, data):
     np.testing.assert_allclose(training.average_of_views(predict, images, "flip"), mirrored, atol=1e-6)
     padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")
     moved = [padded[:, y : y + 32, y : y + 32] for y in (0, 2)]
-    views = [view for picture in moved for view in (picture, picture[:, :, ::-1])]
+    views = [view for image in moved for view in (image, image[:, :, ::-1])]
     expected = mirrored / 2 + sum(predict(view) for view in views) / 8
     np.testing.assert_allclose(training.average_of_views(predict, images, "multi_crop"), expected, atol=1e-6)
 
 
-def test_a_whitening_layer_is_set_from_the_training_pictures_and_stays(data):
+def test_a_whitening_layer_is_set_from_the_training_images_and_stays(data):
     model = built(models.airbench, widths=(4, 4, 4))
     layer = model.get_layer("whiten")
     training.whiten(model, data.train_images)
     kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
     assert np.linalg.matrix_rank(kernel.reshape(12, 24)) == 12
-    training.fit(model, data, Recipe(epochs=1, optimizer="sgd", learning_rate=0.1))
+    training.fit(model, data, flat_recipe(epochs=1, optimizer="sgd", learning_rate=0.1))
     np.testing.assert_array_equal(layer.kernel.numpy(), kernel)
     assert (layer.bias.numpy() != bias).any()
 
 
 @tries(6)
 @given(some.sampled_from(["flip", "translate", "mixup", "rotate", "cutout"]), some.integers(0, 3))
-def test_augmented_pictures_are_what_an_epoch_trains_on(name, seed):
+def test_augmented_images_are_what_an_epoch_trains_on(name, seed):
     data = tiny_dataset(train=40, validation=0, test=1)
     fields = {"flip": "alternating", "translate": 2, "mixup": 0.5, "rotate": 30.0, "cutout": 8}
-    recipe = Recipe(epochs=2, batch_size=40, optimizer="sgd", learning_rate=1e-12, **{name: fields[name]})
+    recipe = flat_recipe(epochs=2, batch_size=40, optimizer="sgd", learning_rate=1e-12, **{name: fields[name]})
     model = built()
     history = training.fit(model, data, recipe, seed=seed).history
     shown = augment.of_epoch(data.train_images, data.train_labels, recipe, seed, 1)
@@ -399,10 +400,10 @@ def test_augmented_pictures_are_what_an_epoch_trains_on(name, seed):
     assert history["loss"][1] == pytest.approx(float(np.mean(losses)), rel=1e-3)
 
 
-def test_the_history_tells_the_loss_and_accuracy_of_the_pictures_trained_on(data):
+def test_the_history_tells_the_loss_and_accuracy_of_the_images_trained_on(data):
     model = built(models.v1_0)
     logits = training.predict(model, data.train_images)
-    history = training.fit(model, data, Recipe(1, optimizer="sgd", learning_rate=1e-12)).history  # weights stay
+    history = training.fit(model, data, flat_recipe(1, optimizer="sgd", learning_rate=1e-12)).history  # weights stay
     assert history["loss"] == [pytest.approx(training.cross_entropy(logits, data.train_labels), rel=1e-5)]
     assert history["accuracy"] == [pytest.approx(training.accuracy(logits, data.train_labels))]
     assert history["learning_rate"] == [1e-12]
@@ -410,7 +411,7 @@ def test_the_history_tells_the_loss_and_accuracy_of_the_pictures_trained_on(data
 
 def test_training_learns_what_can_be_learned(data):
     model = built()
-    training.fit(model, data, Recipe(epochs=30, learning_rate=1e-2))
+    training.fit(model, data, flat_recipe(epochs=30, learning_rate=1e-2))
     assert training.accuracy(training.predict(model, data.test_images), data.test_labels) > 0.3  # a guess has 0.1
 
 
@@ -424,7 +425,7 @@ def test_the_history_has_a_number_an_epoch(trained):
     assert fitted.history["learning_rate"] == [1e-3, 1e-3]
 
 
-def test_without_validation_pictures_its_history_is_empty():
+def test_without_validation_images_its_history_is_empty():
     fitted = training.fit(built(), tiny_dataset(validation=0), ONE_EPOCH)
     assert (fitted.status, fitted.history["validation_loss"], fitted.history["validation_accuracy"]) == (
         "finished",
@@ -446,7 +447,7 @@ def test_predictions_accuracy_and_loss_are_kerass(trained, data):
     assert training.cross_entropy(logits, data.test_labels) == pytest.approx(float(loss), rel=1e-5)
 
 
-def test_more_pictures_than_a_batch_are_predicted_in_their_order(trained, monkeypatch, data):
+def test_more_images_than_a_batch_are_predicted_in_their_order(trained, monkeypatch, data):
     whole = training.predict(trained[0], data.test_images)
     monkeypatch.setattr(training, "EVALUATION_BATCH", 7)
     np.testing.assert_allclose(training.predict(trained[0], data.test_images), whole, atol=1e-5)
@@ -457,14 +458,14 @@ def test_a_sure_logit_has_a_finite_loss():
     assert training.cross_entropy(np.float32([[1e4, 0], [0, 1e4]]), np.array([0, 0])) == pytest.approx(5e3)
 
 
-def test_snapshots_hold_the_weights_before_the_first_epoch_and_after_each(trained):
+def test_weight_history_hold_the_weights_before_the_first_epoch_and_after_each(trained):
     model, fitted, before = trained
-    assert len(fitted.snapshots) == 3
+    assert len(fitted.weight_history) == 3
     for path, array in before.items():
-        np.testing.assert_array_equal(fitted.snapshots[0][path], array)
+        np.testing.assert_array_equal(fitted.weight_history[0][path], array)
     for path, array in training.weights_of(model).items():
-        np.testing.assert_array_equal(fitted.snapshots[2][path], array)
-    assert any((fitted.snapshots[1][path] != array).any() for path, array in before.items())
+        np.testing.assert_array_equal(fitted.weight_history[2][path], array)
+    assert any((fitted.weight_history[1][path] != array).any() for path, array in before.items())
 
 
 def test_weights_go_back_into_a_model_of_the_same_shape(data):
@@ -503,10 +504,10 @@ def stand_in(data, **changes):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"train_images": np.zeros((200, 32, 32, 3), np.float32)}, "Pictures must be uint8.*float32.*from 0 to 0"),
-        ({"train_images": np.zeros((200, 32, 32), np.uint8)}, "Pictures must be uint8"),
-        ({"train_images": np.zeros((200, 28, 28, 3), np.uint8)}, r"pictures of \(32, 32, 3\).*not of \(28, 28, 3\)"),
-        ({"validation_images": np.zeros((50, 28, 28, 3), np.uint8)}, r"takes pictures of \(32, 32, 3\)"),
+        ({"train_images": np.zeros((200, 32, 32, 3), np.float32)}, "Images must be uint8.*float32.*from 0 to 0"),
+        ({"train_images": np.zeros((200, 32, 32), np.uint8)}, "Images must be uint8"),
+        ({"train_images": np.zeros((200, 28, 28, 3), np.uint8)}, r"images of \(32, 32, 3\).*not of \(28, 28, 3\)"),
+        ({"validation_images": np.zeros((50, 28, 28, 3), np.uint8)}, r"takes images of \(32, 32, 3\)"),
         ({"train_labels": np.full(200, 10)}, "Labels must be whole numbers from 0 to 9.*from 10 to 10"),
         ({"train_labels": np.full(200, -1)}, "Labels must be whole numbers from 0 to 9.*from -1 to -1"),
         ({"train_labels": np.full(200, 1.0)}, "Labels must be whole numbers.*float64"),
@@ -514,8 +515,8 @@ def stand_in(data, **changes):
         ({"train_labels": np.zeros(0, int), "train_images": np.zeros((0, 32, 32, 3), np.uint8)}, "nothing to train on"),
     ],
     ids=[
-        "float pictures", "grey pictures", "small pictures", "small validation pictures", "label 10", "label -1",
-        "float labels", "validation label 10", "no pictures",
+        "float images", "grey images", "small images", "small validation images", "label 10", "label -1",
+        "float labels", "validation label 10", "no images",
     ],
 )  # fmt: skip
 def test_what_a_model_can_not_take_is_one_sentence(data, changes, said):
@@ -528,15 +529,15 @@ def test_what_a_model_can_not_take_is_one_sentence(data, changes, said):
         np.testing.assert_array_equal(array, before[path])
 
 
-def test_float_pictures_are_not_predicted(trained, data):
+def test_float_images_are_not_predicted(trained, data):
     with pytest.raises(
-        ValueError, match="Pictures must be uint8.*values from 0 to .*pass them as the dataset holds them"
+        ValueError, match="Images must be uint8.*values from 0 to .*pass them as the dataset holds them"
     ):
         training.predict(trained[0], data.test_images / 255)
 
 
 @pytest.mark.parametrize(
-    "recipe", [Recipe(epochs=5, optimizer="sgd", learning_rate=1e30), Recipe(5, 1000, "sgd", 1e38)],
+    "recipe", [flat_recipe(epochs=5, optimizer="sgd", learning_rate=1e30), flat_recipe(5, 1000, "sgd", 1e38)],
     ids=["in the loss", "in the weights of the last step"],
 )  # fmt: skip
 def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, recipe):
@@ -548,7 +549,7 @@ def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, recipe):
 
 
 def test_a_limit_of_seconds_ends_the_run_with_the_epoch_it_began(data):
-    fitted = training.fit(built(), data, Recipe(epochs=50), seconds=0)
+    fitted = training.fit(built(), data, flat_recipe(epochs=50), seconds=0)
     assert (fitted.status, fitted.epochs) == ("out of time", 1)
     assert len(fitted.history["validation_accuracy"]) == 1
 
@@ -561,19 +562,19 @@ def test_ctrl_c_keeps_the_weights_and_says_so(data, capsys):
         if len(seen) == 2:
             raise KeyboardInterrupt
 
-    fitted = training.fit(model, data, Recipe(epochs=5), on_epoch=stop, snapshots=True)
+    fitted = training.fit(model, data, flat_recipe(epochs=5), on_epoch=stop, weight_history=True)
     assert (fitted.status, fitted.epochs, seen) == ("interrupted", 2, [1, 2])
     assert "Stopped after 2 of 5 epochs; the same call will begin anew." in capsys.readouterr().out
     for path, array in training.weights_of(model).items():
-        np.testing.assert_array_equal(array, fitted.snapshots[-1][path])
+        np.testing.assert_array_equal(array, fitted.weight_history[-1][path])
 
 
 def with_random_layers():
     """A network whose dropout draws from a state of its own, and whose batch norm has statistics to keep."""
-    pictures = keras.Input((32, 32, 3))
-    x = layers.Conv2D(16, 3, 4)(models.PixelScaling()(pictures))
+    images = keras.Input((32, 32, 3))
+    x = layers.Conv2D(16, 3, 4)(layers.Rescaling(1 / 255)(images))
     x = layers.Dropout(0.5)(layers.ReLU()(layers.BatchNormalization()(x)))
-    return keras.Model(pictures, layers.Dense(10)(layers.Flatten()(x)))
+    return keras.Model(images, layers.Dense(10)(layers.Flatten()(x)))
 
 
 def stop_after(epochs):
@@ -591,7 +592,7 @@ RESUMED = {
     },
     "lookahead": {
         "optimizer": "sgd", "momentum": 0.85, "nesterov": True, "averaging": "lookahead", "weight_decay": 0.001,
-        "decay": "coupled", "label_smoothing": 0.2, "bias_rate": 8.0,
+        "decay": "coupled", "label_smoothing": 0.2, "beta_lr_multiplier": 8.0,
     },
     "muon": {"optimizer": "muon", "momentum": 0.6, "nesterov": True, "mixup": 0.2, "precision": "mixed_bfloat16"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "rotate": 20.0, "averaging": "ema"},
@@ -601,8 +602,10 @@ RESUMED = {
 def fit_with_checkpoint(data, path, identity="a run", fields=None, **arguments):
     training.set_seed(7)
     model = with_random_layers()
-    recipe = Recipe(epochs=4, **fields or {})
-    fitted = training.fit(model, data, recipe, seed=7, snapshots=True, checkpoint=path, identity=identity, **arguments)
+    recipe = flat_recipe(epochs=4, **fields or {})
+    fitted = training.fit(
+        model, data, recipe, seed=7, weight_history=True, checkpoint=path, identity=identity, **arguments
+    )
     return training.weights_of(model), fitted
 
 
@@ -611,8 +614,10 @@ def assert_same_run(one, other):
     assert fitted.status == other_fitted.status == "finished"
     for name in fitted.history.keys() - {"seconds"}:
         assert fitted.history[name] == other_fitted.history[name], name
-    assert len(fitted.snapshots) == len(other_fitted.snapshots) == 5
-    for kept, others in zip([weights, *fitted.snapshots], [other_weights, *other_fitted.snapshots], strict=True):
+    assert len(fitted.weight_history) == len(other_fitted.weight_history) == 5
+    for kept, others in zip(
+        [weights, *fitted.weight_history], [other_weights, *other_fitted.weight_history], strict=True
+    ):
         # Keras counts names on within a process: the order of weights is what two models share.
         for array, expected in zip(kept.values(), others.values(), strict=True):
             np.testing.assert_array_equal(array, expected)
@@ -661,15 +666,16 @@ def test_from_a_checkpoint_that_is_not_its_own_a_run_begins_anew(data, tmp_path,
 KILLED = """
 import sys
 sys.path.insert(0, "tests")
-from helpers import tiny_dataset
-from shathenet_utils import experiments, models
+from helpers import flat_recipe, tiny_dataset
+from shathenet_utils import models, runner
+from shathenet_utils.experiment import custom_experiment
 from shathenet_utils.recipes import Recipe
 
 def my_network():
     return models.v1_0()
 
 say = lambda history: print("epoch", len(history["loss"]), flush=True)
-runs = experiments.own(my_network, Recipe(epochs=12), seeds=[0]).run(data=tiny_dataset(), on_epoch=say)
+runs = runner.train(custom_experiment(my_network, flat_recipe(epochs=12), seeds=[0]), data=tiny_dataset(), on_epoch=say)
 record = runs.recorded["my_network"][0]
 del record["history"]["seconds"]
 print(record["history"], record["test_predictions"])
@@ -702,15 +708,16 @@ def test_a_killed_process_goes_on_from_its_last_epoch_to_the_same_record(tmp_pat
 INTERRUPTED = """
 import sys
 sys.path.insert(0, "tests")
-from helpers import tiny_dataset
-from shathenet_utils import experiments, models
+from helpers import flat_recipe, tiny_dataset
+from shathenet_utils import models, runner
+from shathenet_utils.experiment import custom_experiment
 from shathenet_utils.recipes import Recipe
 
 def my_network():
     return models.v1_0()
 
 say = lambda history: print("epoch", len(history["loss"]), flush=True)
-runs = experiments.own(my_network, Recipe(epochs=100_000)).run(data=tiny_dataset(), on_epoch=say)
+runs = runner.train(custom_experiment(my_network, flat_recipe(epochs=100_000)), data=tiny_dataset(), on_epoch=say)
 print(runs.recorded)
 """
 
@@ -734,7 +741,7 @@ def test_a_real_ctrl_c_ends_politely_and_writes_no_record(tmp_path):
 
 def test_progress_shows_accuracy_and_time_left(data, monkeypatch, capsys):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    training.fit(built(), data, Recipe(epochs=3), description="v1_0 seed 0")
+    training.fit(built(), data, flat_recipe(epochs=3), description="v1_0 seed 0")
     printed, shown = capsys.readouterr()
     assert "v1_0 seed 0" in shown
     assert re.search(r"\d\d:\d\d<\d\d:\d\d.*validation accuracy \d+\.\d%", shown)
@@ -747,7 +754,7 @@ def test_in_a_notebook_progress_is_a_widget_that_goes_when_it_is_done(data, monk
     shown = []
     monkeypatch.setitem(sys.modules, "ipykernel", ipykernel)
     monkeypatch.setattr("tqdm.notebook.display", shown.append)
-    training.fit(built(), data, Recipe(epochs=3), description="v1_0 seed 0")
+    training.fit(built(), data, flat_recipe(epochs=3), description="v1_0 seed 0")
     bar = shown[0]
     words = f"{bar.children[0].value} {bar.children[2].value}".replace("\u2007", " ")
     assert re.search(r"v1_0 seed 0.*\d\d:\d\d&lt;\d\d:\d\d.*validation accuracy \d+\.\d%", words)

@@ -1,0 +1,56 @@
+"""TensorFlow's set-up: threads, quiet start, precision."""
+
+import os
+
+import pytest
+from helpers import python
+
+from shathenet_utils import backend
+from shathenet_utils.backend import keras
+
+
+def test_one_thread_between_operations_is_in_effect():
+    assert backend.threads()["inter_op"] == 1
+    assert backend.threads()["intra_op"] >= 1
+
+
+def test_importing_says_nothing_and_threads_can_be_chosen():
+    found = python("from shathenet_utils import backend\nprint(backend.threads())", SHATHENET_THREADS="1")
+    assert found.stdout == "{'inter_op': 1, 'intra_op': 1}\n"
+    assert found.stderr == ""
+
+
+def test_what_native_code_says_is_shown_only_where_the_import_fails(capfd):
+    with backend._held_back_stderr():
+        os.write(2, b"a start-up line\n")
+    assert capfd.readouterr().err == ""
+    with pytest.raises(ImportError), backend._held_back_stderr():
+        os.write(2, b"the library is broken\n")
+        raise ImportError
+    assert capfd.readouterr().err == "the library is broken\n"
+
+
+def test_a_process_that_started_tensorflow_with_other_threads_records_nothing():
+    source = (
+        "import sys\nimport tensorflow as tf\ntf.config.threading.set_inter_op_parallelism_threads(2)\ntf.constant(0)\n"
+        "from shathenet_utils import backend, book, runner\nprint(backend.threads()['inter_op'])\n"
+        "runner.load_data = lambda variant: sys.exit('it went on')\n"
+        "experiment = book.load_experiment('v1_0')\n"
+        "try:\n    runner.train_run(experiment, experiment.variants[0], 0, record=True)\n"
+        "except ValueError as error:\n    print(error)\n"
+    )
+    threads, said = python(source).stdout.splitlines()
+    assert threads == "2"
+    assert said.startswith("v1_0 is recorded with 2 of TensorFlow's threads, and this process has")
+
+
+@pytest.mark.parametrize("before", ["float32", "mixed_bfloat16"])
+def test_a_precision_holds_for_its_block_and_the_former_one_comes_back(before):
+    keras.config.set_dtype_policy(before)
+    try:
+        with pytest.raises(ZeroDivisionError), backend.precision("mixed_bfloat16"):
+            assert keras.config.dtype_policy().name == "mixed_bfloat16"
+            raise ZeroDivisionError
+        assert keras.config.dtype_policy().name == before
+    finally:
+        keras.config.set_dtype_policy("float32")
