@@ -65,7 +65,7 @@ EXERCISES = {
     "00.5": Exercise(
         None,
         [(50,)],
-        "Take the first images_per_class images of each label; train_linear returns weights and biases.",
+            "few_images gives the images. The first two values of train_linear are what linear_accuracy needs first.",
         accepts=overfits,
         expects="the training accuracy minus the validation accuracy, a fraction above 0",
     ),
