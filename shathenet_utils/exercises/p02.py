@@ -62,8 +62,8 @@ EXERCISES = {
     "02.5": Exercise(
         reference=lambda: "C",
         feedback={
-            "A": "It classifies nearly all training images correctly already, and its validation accuracy has not risen since about "
-            "the tenth epoch: more epochs can only overfit it further.",
+            "A": "It classifies nearly all training images correctly already, and its validation accuracy has not "
+            "risen since about the tenth epoch: more epochs can only overfit it further.",
             "B": "Only its training accuracy still rises. Its validation accuracy is flat over the last twenty epochs.",
             "D": "Both of its curves are nearly flat: this network underfits. It needs more parameters or less "
             "augmentation, not more epochs.",
