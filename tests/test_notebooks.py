@@ -24,7 +24,7 @@ SANITIZE = Path(__file__).with_name("nbval_sanitize.cfg")
 
 # Cells whose output differs by machine or by run; all others are compared. Keep it short.
 IGNORED = {
-    "00_start_here": {"environment", "live", "check-data", "train-live", "measure"},
+    "00_start_here": {"environment", "live", "check-data", "train-live"},
     "01_first_network": {"data", "live-figure"},
     "02_bigger": {"data", "live"},
     "03_mixing_convolutions": {"data", "live"},
@@ -35,7 +35,7 @@ IGNORED = {
 
 # What pages leave out that have no experiment, no mechanism or no network of the package for it.
 LEFT_OUT = {
-    "00_start_here": {"network", "same-network"},
+    "00_start_here": {"same-network"},
     "17_kernel_lens": {"same-network", "part-experiment", "part-others"},
     "24_how_fast": {"part-scratch"},
 }
