@@ -78,7 +78,6 @@ EXPERIMENTS = (
         ),
         seeds=(0, 1, 2, 3, 4),
         quick_epochs=8,
-        planned=True,
         threads=1,
     ),
     Experiment(
