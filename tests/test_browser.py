@@ -135,7 +135,7 @@ def test_a_guess_is_made_by_keyboard_and_kept(page, lab):
     page.wait_for_selector("text=Kept: 42 %", timeout=10_000)
 
 
-def test_every_picture_has_a_text_and_every_stored_page_reads_without_running(page, lab):
+def test_every_image_has_a_text_and_every_stored_page_reads_without_running(page, lab):
     open_notebook(page, lab, "00_start_here.ipynb")
     page.wait_for_selector(".jp-OutputArea-output img", timeout=30_000)
     alts = page.eval_on_selector_all(".jp-OutputArea-output img", "images => images.map(image => image.alt)")
@@ -171,7 +171,7 @@ def test_the_lens_lives_in_a_notebook_and_leaves_a_figure(page, lab):
     assert '<img alt="The first 16 of 16 kernels' in "".join(output["data"]["text/html"])
 
 
-def test_in_a_notebook_too_the_lens_slides_edits_takes_a_picture_and_gives_numbers(page, lab, tmp_path):
+def test_in_a_notebook_too_the_lens_slides_edits_takes_a_image_and_gives_numbers(page, lab, tmp_path):
     from PIL import Image
 
     shown = lens_of(page, lab, 1)
@@ -189,7 +189,7 @@ def test_in_a_notebook_too_the_lens_slides_edits_takes_a_picture_and_gives_numbe
     shown.get_by_role("button", name="reset").click()
     assert bars.all_inner_texts() == trained
     Image.new("RGB", (50, 70), (200, 30, 60)).save(tmp_path / "own.png")
-    shown.get_by_text("Your own picture", exact=True).click()
+    shown.get_by_text("Your own image", exact=True).click()
     shown.get_by_label("Or a file").set_input_files(tmp_path / "own.png")
     shown.get_by_text("it has not left this page").wait_for()
     with page.expect_download() as waited:
@@ -212,7 +212,7 @@ def test_in_a_notebook_too_one_lens_follows_the_other(page, lab):
 
 def test_an_untrusted_notebook_shows_the_lens_as_a_figure(page, lab):
     """What another reader's page holds is drawn, and nothing of it runs, until they trust it."""
-    shown = lens.open(models.v1_0(), datasets.toy_shapes(20, 10, 10), pictures=2)
+    shown = lens.open(models.v1_0(), datasets.toy_shapes(20, 10, 10), images=2)
     output = nbformat.v4.new_output("execute_result", shown._repr_mimebundle_(), execution_count=1)
     output["data"]["text/html"] += "<script>window.ran = true</script>"
     cell = nbformat.v4.new_code_cell(LENS[1], outputs=[output])

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import strategies
 
 from shathenet_utils import models
-from shathenet_utils.blocks import Whitening, keras, layers
+from shathenet_utils.backend import keras, layers
+from shathenet_utils.blocks import Whitening
 from shathenet_utils.lens import payload
 
 pytestmark = pytest.mark.browser
 SCRIPT = Path(payload.__file__).with_name("lens.js")
 RUN = """
-([layers, arrays, picture]) => {
+([layers, arrays, image]) => {
   const read = (found) => ({ shape: found.shape, data: window.lens.decode(found) });
   const weights = layers.map((layer) =>
     Object.fromEntries(Object.entries(layer.weights).map(([name, path]) => [name, read(arrays[path])])));
-  const outputs = window.lens.finish(window.lens.forward(layers, read(picture), (place) => weights[place]));
+  const outputs = window.lens.finish(window.lens.forward(layers, read(image), (place) => weights[place]));
   return outputs.map((output) => output && Array.from(output.data, (x) => (Number.isFinite(x) ? x : String(x))));
 }
 """
@@ -46,23 +47,23 @@ def rounded(model):
     return model
 
 
-def in_javascript(page, model, picture):
-    """What the lens computes of a picture, float32 (height, width, channels): the layers, and each one's output."""
+def in_javascript(page, model, image):
+    """What the lens computes of a image, float32 (height, width, channels): the layers, and each one's output."""
     found = payload.layers_of(model)
     paths = {path for layer in found for path in layer["weights"].values()}
     weights = payload.as_convolutions(found, {weight.path: weight.numpy() for weight in model.weights})
     arrays = {path: payload.encode(array.astype(np.float16)) for path, array in weights.items()}
     assert paths <= set(arrays)
-    told = page.evaluate(RUN, [found, arrays, payload.encode(picture)])
+    told = page.evaluate(RUN, [found, arrays, payload.encode(image)])
     return found, [None if numbers is None else np.array(numbers, np.float64) for numbers in told]
 
 
-def assert_equal(page, model, picture):
+def assert_equal(page, model, image):
     """Every layer that has a name of its own, and the end, against Keras."""
-    found, ours = in_javascript(page, model, picture)
+    found, ours = in_javascript(page, model, image)
     named = {layer["name"]: place for place, layer in enumerate(found)}
-    outputs = {layer.name: layer.output for layer in model.layers if layer.name in named and layer.name != "pictures"}
-    theirs = keras.Model(model.input, outputs)(picture[None], training=False)
+    outputs = {layer.name: layer.output for layer in model.layers if layer.name in named and layer.name != "images"}
+    theirs = keras.Model(model.input, outputs)(image[None], training=False)
     for name, output in theirs.items():
         expected, place = np.asarray(output)[0], named[name]
         assert list(expected.shape) == found[place]["shape"], name
@@ -77,8 +78,8 @@ ACTIVATIONS = strategies.sampled_from(payload.ACTIVATIONS[:-1])
 def networks(draw):
     """A random network of every kind of layer that the lens knows, in a chain with branches."""
     side = strategies.integers(4, 11)
-    pictures = keras.Input((draw(side), draw(side), draw(strategies.integers(1, 3))), name="pictures")
-    x, number = pictures, strategies.integers(1, 3)
+    images = keras.Input((draw(side), draw(side), draw(strategies.integers(1, 3))), name="images")
+    x, number = images, strategies.integers(1, 3)
     padding = strategies.sampled_from(("same", "valid"))
     for _ in range(draw(strategies.integers(2, 7))):
         height, width, channels = x.shape[1:]
@@ -128,7 +129,7 @@ def networks(draw):
             x = how()([x, other])
     end = draw(strategies.sampled_from((layers.Flatten, layers.GlobalMaxPooling2D, layers.GlobalAveragePooling2D)))
     x = layers.Dense(4, activation="relu")(end()(x))
-    return keras.Model(pictures, layers.Dense(3, activation=draw(strategies.sampled_from((None, "softmax"))))(x))
+    return keras.Model(images, layers.Dense(3, activation=draw(strategies.sampled_from((None, "softmax"))))(x))
 
 
 KINDS = ("conv", "depthwise", "pool", "norm", "activation", "resize", "frame", "join")
@@ -139,28 +140,28 @@ KINDS = ("conv", "depthwise", "pool", "norm", "activation", "resize", "frame", "
 )
 @hypothesis.given(model=networks(), seed=strategies.integers(0, 99))
 def test_javascript_computes_what_keras_does(page, model, seed):
-    picture = np.random.default_rng(seed).normal(size=model.input.shape[1:]).astype(np.float32)
-    assert_equal(page, rounded(model), picture)
+    image = np.random.default_rng(seed).normal(size=model.input.shape[1:]).astype(np.float32)
+    assert_equal(page, rounded(model), image)
 
 
 @pytest.mark.parametrize("name", ["v1_0", "v1_1", "v1_2", "thin_resnet", "airbench"])
 def test_javascript_computes_what_the_books_networks_do(page, name):
-    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.float32)
-    assert_equal(page, rounded(models.build(name)), picture)
+    image = np.random.default_rng(1).integers(0, 256, (32, 32, 3)).astype(np.float32)
+    assert_equal(page, rounded(models.build(name)), image)
 
 
 def test_nested_and_sequential_networks_are_unfolded(page):
     inner = keras.Sequential([keras.Input((5, 4, 2)), layers.Conv2D(3, 2), layers.ReLU()], name="inner")
-    pictures = keras.Input((5, 4, 2), name="pictures")
-    both = layers.Concatenate()([inner(pictures), inner(layers.Rescaling(2.0)(pictures))])
-    model = rounded(keras.Model(pictures, layers.Flatten()(both)))
-    picture = np.random.default_rng(2).normal(size=(5, 4, 2)).astype(np.float32)
-    found, ours = in_javascript(page, model, picture)
+    images = keras.Input((5, 4, 2), name="images")
+    both = layers.Concatenate()([inner(images), inner(layers.Rescaling(2.0)(images))])
+    model = rounded(keras.Model(images, layers.Flatten()(both)))
+    image = np.random.default_rng(2).normal(size=(5, 4, 2)).astype(np.float32)
+    found, ours = in_javascript(page, model, image)
     assert [layer["name"].split("/")[0] for layer in found].count("inner") == 4
-    np.testing.assert_allclose(ours[-1], np.asarray(model(picture[None]))[0], atol=1e-5)
+    np.testing.assert_allclose(ours[-1], np.asarray(model(image[None]))[0], atol=1e-5)
     chain = rounded(keras.Sequential([keras.Input((5, 4, 2)), layers.Conv2D(3, 2), layers.Flatten()]))
     np.testing.assert_allclose(
-        in_javascript(page, chain, picture)[1][-1], np.asarray(chain(picture[None]))[0], atol=1e-5
+        in_javascript(page, chain, image)[1][-1], np.asarray(chain(image[None]))[0], atol=1e-5
     )
 
 
@@ -186,11 +187,11 @@ class Mine(layers.Conv2D):
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_unknown_layer_is_named_and_nothing_after_it_is_guessed(page, layer, said):
-    pictures = keras.Input((6, 6, 2), name="pictures")
-    before = layers.Conv2D(2, 3, padding="same")(pictures)
+    images = keras.Input((6, 6, 2), name="images")
+    before = layers.Conv2D(2, 3, padding="same")(images)
     after = layers.Flatten()(layer([before, before] if isinstance(layer, layers.Concatenate) else before))
-    picture = np.ones((6, 6, 2), np.float32)
-    found, ours = in_javascript(page, keras.Model(pictures, after), picture)
+    image = np.ones((6, 6, 2), np.float32)
+    found, ours = in_javascript(page, keras.Model(images, after), image)
     assert [(one["kind"], one.get("type")) for one in found[2:3]] == [("unknown", said)]
     assert ours[1] is not None
     assert ours[2] is ours[3] is None

@@ -150,7 +150,7 @@ function convRow(layer, x, { kernel, bias }, g, row, out) {
   }
 }
 
-/** A convolution, row by row: what is done of it is told after each. */
+/** A convolution, row by row: yields after each. */
 function* conv(layer, [x], weights) {
   const g = geometry(layer, x.shape, weights.kernel.shape), out = new Float32Array(size(layer.shape));
   for (let row = 0; row < g.rows; row++) {
@@ -361,15 +361,15 @@ function costOf(layer, layers) {
 
 /** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
  *
- *  picture: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
+ *  image: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
  *  to the first layer that has changed. Tells now and then what share of the work is done. */
-function* forward(layers, picture, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
+function* forward(layers, image, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
   const outputs = before.slice(0, changed), costs = layers.map((layer) => costOf(layer, layers));
   const all = costs.slice(outputs.length, end + 1).reduce((sum, cost) => sum + cost, 0);
   for (let place = outputs.length, done = 0; place <= end; done += costs[place++]) {
     const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
     const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
-    if (layer.kind === "input") outputs.push(picture);
+    if (layer.kind === "input") outputs.push(image);
     else if (!weights) outputs.push(null);
     else {
       const steps = compute(layer, inputs, weights);
@@ -392,7 +392,7 @@ function finish(steps) {
 const SLICE = 8;  // milliseconds; a frame has sixteen
 
 /** What a generator returns, given to `then`, a slice of time after another, so that the page stays alive; returns what
- *  gives it up. tell: is told what the generator yields. */
+ *  gives it up. tell: is called with what the generator yields. */
 function inSlices(steps, then, tell = () => {}) {
   let given = false;
   const next = () => {
@@ -536,9 +536,9 @@ class Network {
     this.changes++;
   }
 
-  /** All layers' outputs for a picture, as `forward`. */
-  steps(picture, epoch, { asTrained = false, ...options } = {}) {
-    return forward(this.layers, picture, (place) => this.weights(place, epoch, asTrained), options);
+  /** All layers' outputs for a image, as `forward`. */
+  steps(image, epoch, { asTrained = false, ...options } = {}) {
+    return forward(this.layers, image, (place) => this.weights(place, epoch, asTrained), options);
   }
 
   /** What it costs to compute the layers from a place on. */
@@ -549,7 +549,7 @@ class Network {
 
 // Drawing -------------------------------------------------------------------------------------------------------------
 
-/** A colour for a number from -1 to 1: blue, white, orange; told apart by colour-blind eyes too. */
+/** A colour for a number from -1 to 1: blue, white, orange; distinct for colour-blind eyes too. */
 function diverging(value) {
   const v = clamp(value, -1, 1), end = v < 0 ? [33, 102, 172] : [214, 96, 4], share = Math.abs(v);
   return end.map((channel) => Math.round(255 + (channel - 255) * share));
@@ -581,7 +581,7 @@ function paintChannel(canvas, map, channel, scale) {
   paint(canvas, height, width, (at) => diverging(map.data[at * channels + channel] / scale));
 }
 
-function paintPicture(canvas, { shape: [height, width, channels], data }) {
+function paintImage(canvas, { shape: [height, width, channels], data }) {
   paint(canvas, height, width, (at) => [0, 1, 2].map((c) => data[at * channels + Math.min(c, channels - 1)]));
 }
 
@@ -603,7 +603,7 @@ function makeSvg(tag, attributes, ...children) {
   return element;
 }
 
-const told = (value) => {
+const format = (value) => {
   if (!Number.isFinite(value)) return String(value);
   const size = Math.abs(value);
   return (size >= 1000 || (size && size < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
@@ -649,12 +649,12 @@ function numberAt(x, { row, column, channel }) {
 
 /** Where a layer that moves numbers, or mixes neighbours, has the state's from, in lines of text; null of other layers. */
 function origin(layer, inputs, names, { row, column, channel }) {
-  const [x] = inputs, number = (place) => told(numberAt(x, place));
+  const [x] = inputs, number = (place) => format(numberAt(x, place));
   const at = (place) => `row ${place.row}, column ${place.column} of ${names[0]}: ${number(place)}`;
   if (layer.kind === "concatenate") {
     let which = 0, inner = channel;
     for (; inner >= inputs[which].shape.at(-1); which++) inner -= inputs[which].shape.at(-1);
-    return [`channel ${inner} of ${names[which]}: ${told(numberAt(inputs[which], { row, column, channel: inner }))}`];
+    return [`channel ${inner} of ${names[which]}: ${format(numberAt(inputs[which], { row, column, channel: inner }))}`];
   }
   if (layer.kind === "flatten" && x.shape.length === 3) {
     const [, width, channels] = x.shape, place = Math.floor(channel / channels), inner = channel % channels;
@@ -665,20 +665,20 @@ function origin(layer, inputs, names, { row, column, channel }) {
     const [rows, columns] = framing(layer), [height, width] = x.shape;
     const from = { row: row - rows, column: column - columns, channel };
     const inside = from.row >= 0 && from.row < height && from.column >= 0 && from.column < width;
-    return [inside ? at(from) : `padding: ${told(0)}`];
+    return [inside ? at(from) : `padding: ${format(0)}`];
   }
   if (layer.kind !== "resize") return null;
   const [up, low, v] = sources(x.shape[0], layer.shape[0], layer.how)[row];
   const [near, far, u] = sources(x.shape[1], layer.shape[1], layer.how)[column];
   if (layer.how === "nearest") return [at({ row: up, column: near, channel })];
-  const mixed = (first, second, share) => `${told(1 - share)} · ${told(first)} + ${told(share)} · ${told(second)}`;
+  const mixed = (first, second, share) => `${format(1 - share)} · ${format(first)} + ${format(share)} · ${format(second)}`;
   const across = [up, low].map((y) => {
     const [first, second] = [near, far].map((z) => numberAt(x, { row: y, column: z, channel }));
     const sum = between(first, second, u);
-    return { sum, line: `row ${y}, columns ${near} and ${far} of ${names[0]}: ${mixed(first, second, u)} = ${told(sum)}` };
+    return { sum, line: `row ${y}, columns ${near} and ${far} of ${names[0]}: ${mixed(first, second, u)} = ${format(sum)}` };
   });
   const [above, below] = across.map(({ sum }) => sum);
-  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${told(between(above, below, v))}`];
+  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${format(between(above, below, v))}`];
 }
 
 /** What a number of a layer is made of, in lines of text, and a table for a convolution. */
@@ -696,9 +696,9 @@ function explain(network, state, outputs) {
     }
     const chosen = found.parts[clamp(state.inner, 0, found.parts.length - 1)];
     parts.push({ ...chosen, rows: found.rows, columns: found.columns });
-    lines.push(`input channel ${chosen.channel}: window · kernel = ${told(chosen.sum)}`);
-    if (found.parts.length > 1) lines.push(`all ${found.parts.length} input channels: ${told(found.sum - found.bias)}`);
-    if (weights.bias) lines.push(`+ bias ${told(found.bias)} = ${told(found.sum)}`);
+    lines.push(`input channel ${chosen.channel}: window · kernel = ${format(chosen.sum)}`);
+    if (found.parts.length > 1) lines.push(`all ${found.parts.length} input channels: ${format(found.sum - found.bias)}`);
+    if (weights.bias) lines.push(`+ bias ${format(found.bias)} = ${format(found.sum)}`);
     before = found.sum;
   } else if (layer.kind === "dense") {
     const units = weights.kernel.shape[1];
@@ -707,37 +707,37 @@ function explain(network, state, outputs) {
     const bias = weights.bias ? weights.bias.data[channel] : 0;
     products.sort((one, two) => Math.abs(two.each * two.weight) - Math.abs(one.each * one.weight));
     for (const { i, each, weight } of products.slice(0, FEW)) {
-      lines.push(`input ${i}: ${told(each)} · ${told(weight)} = ${told(each * weight)}`);
+      lines.push(`input ${i}: ${format(each)} · ${format(weight)} = ${format(each * weight)}`);
     }
-    lines.push(`all ${products.length} inputs: ${told(sum)}`);
-    if (weights.bias) lines.push(`+ bias ${told(bias)} = ${told(sum + bias)}`);
+    lines.push(`all ${products.length} inputs: ${format(sum)}`);
+    if (weights.bias) lines.push(`+ bias ${format(bias)} = ${format(sum + bias)}`);
     before = sum + bias;
   } else if (layer.kind === "norm") {
     const mean = weights.mean.data[channel], variance = weights.variance.data[channel];
     const gamma = weights.gamma ? weights.gamma.data[channel] : 1, beta = weights.beta ? weights.beta.data[channel] : 0;
-    lines.push(`(${told(x.data[at])} − mean ${told(mean)}) / √(variance ${told(variance)} + ${layer.epsilon})`);
-    lines.push(`· γ ${told(gamma)} + β ${told(beta)} = ${told(value)}`);
+    lines.push(`(${format(x.data[at])} − mean ${format(mean)}) / √(variance ${format(variance)} + ${layer.epsilon})`);
+    lines.push(`· γ ${format(gamma)} + β ${format(beta)} = ${format(value)}`);
   } else if (layer.kind === "pool") {
     const g = geometry(layer, x.shape, layer.size), window = windowOf(g, x, row, column, channel);
     parts.push({ channel, window, kernel: null, rows: g.height, columns: g.width });
-    lines.push(`${layer.how === "max" ? "largest" : "mean"} of the window: ${told(value)}`);
+    lines.push(`${layer.how === "max" ? "largest" : "mean"} of the window: ${format(value)}`);
   } else if (layer.kind === "global_pool") {
-    lines.push(`${layer.how === "max" ? "largest" : "mean"} of channel ${channel}: ${told(value)}`);
+    lines.push(`${layer.how === "max" ? "largest" : "mean"} of channel ${channel}: ${format(value)}`);
   } else if (layer.kind === "scale") {
     const factor = layer.factor[channel % layer.factor.length], offset = layer.offset[channel % layer.offset.length];
-    lines.push(`${told(x.data[at])} · ${told(factor)} + ${told(offset)} = ${told(value)}`);
+    lines.push(`${format(x.data[at])} · ${format(factor)} + ${format(offset)} = ${format(value)}`);
   } else if (layer.kind === "join") {
-    const each = inputs.map((input) => told(numberAt(input, state)));
-    lines.push(`${layer.how} of ${each.join(" and ")} = ${told(value)}`);
+    const each = inputs.map((input) => format(numberAt(input, state)));
+    lines.push(`${layer.how} of ${each.join(" and ")} = ${format(value)}`);
   } else if (layer.kind === "activation") {
     before = x.data[at];
   } else {
     const names = layer.inputs.map((from) => network.layers[from].name);
-    lines.push(...(origin(layer, inputs, names, state) ?? [`${layer.kind}: ${told(value)}`]));
+    lines.push(...(origin(layer, inputs, names, state) ?? [`${layer.kind}: ${format(value)}`]));
   }
   if (before !== null && (layer.activation ?? "linear") !== "linear") {
     const name = layer.activation === "general_relu" ? "relu" : layer.activation;
-    lines.push(`${name}(${told(before)}) = ${told(value)}`);
+    lines.push(`${name}(${format(before)}) = ${format(value)}`);
   }
   return { value, lines, parts, most };
 }
@@ -746,16 +746,16 @@ function explain(network, state, outputs) {
 function explainNext(network, state, outputs) {
   const at = indexOf(outputs[state.place], state);
   return following(network.layers, state.place).filter((place) => outputs[place]).map((place) =>
-    `then ${network.layers[place].name}: ${told(outputs[place].data[at])}`);
+    `then ${network.layers[place].name}: ${format(outputs[place].data[at])}`);
 }
 
-/** Numbers as a table, coloured; onEdit: told the place and the new number of a cell that the reader changes. */
+/** Numbers as a table, coloured; onEdit: called with the place and the new number of a cell that the reader changes. */
 function grid(numbers, rows, columns, caption, onEdit = null) {
   const table = make("table", {}, make("caption", {}, caption));
   const scale = largestOf(numbers) || 1;
   for (let row = 0; row < rows; row++) {
     const cells = numbers.slice(row * columns, (row + 1) * columns).map((value, column) => {
-      const cell = make("td", { className: value === null ? "out" : "" }, value === null ? "·" : told(value));
+      const cell = make("td", { className: value === null ? "out" : "" }, value === null ? "·" : format(value));
       if (onEdit) {
         const field = make("input", { type: "number", step: 0.05, value: value.toFixed(3) });
         field.setAttribute("aria-label", `${caption}, row ${row}, column ${column}`);
@@ -777,7 +777,7 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
 }
 
 const MOST_TILES = 256;
-const FEW = 3;  // the largest parts of a sum that are told
+const FEW = 3;  // the largest parts of a sum that are shown
 const SLOW = 20e6;  // multiply-adds, beyond which a pass is done in slices, under a bar
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 const ALIKE = 0.95;
@@ -849,17 +849,17 @@ function render(el, data, options = {}) {
   const heading = (text) => make(options.hash ? "h2" : "h3", { className: "head" }, text);
   const network = new Network(data), layers = network.layers;
   const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
-  const [count, height, width, channels] = data.pictures.shape, bytes = decode(data.pictures);
+  const [count, height, width, channels] = data.images.shape, bytes = decode(data.images);
   const own = { shape: [height, width, channels], data: new Float32Array(height * width * channels).fill(255) };
-  const pictureOf = (number) => number === count ? own : ({
+  const imageOf = (number) => number === count ? own : ({
     shape: [height, width, channels],
     data: Float32Array.from(bytes.subarray(number * own.data.length, (number + 1) * own.data.length)),
   });
   const nameOf = (number) => number === count ? "your own"
-    : data.labels ? data.classes?.[data.labels[number]] ?? `class ${data.labels[number]}` : `picture ${number}`;
+    : data.labels ? data.classes?.[data.labels[number]] ?? `class ${data.labels[number]}` : `image ${number}`;
   const firstConv = Math.max(0, layers.findIndex((layer) => layer.kind === "conv"));
   const epochs = network.epochs ?? [null];
-  const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, picture: 0, epoch: epochs.at(-1) };
+  const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, image: 0, epoch: epochs.at(-1) };
   let outputs = [], trained = null, stale = true;  // trained: the last layer's output without edits, where there are some
   let giveUp = null;  // the pass under way
   let placed = false;  // whether a pixel is chosen
@@ -867,7 +867,7 @@ function render(el, data, options = {}) {
   const parts = {
     body: make("div", { className: "body" }),
     work: make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" }),
-    pictures: make("div", { className: "tiles", role: "group", "aria-label": "Picture" }),
+    images: make("div", { className: "tiles", role: "group", "aria-label": "Image" }),
     layer: make("select", { ariaLabel: "Layer" }),
     epoch: make("input", { type: "range", min: 0, max: epochs.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" }),
     epochTold: make("output", {}),
@@ -889,25 +889,25 @@ function render(el, data, options = {}) {
     change: make("input", { type: "checkbox" }),
     inner: make("input", { type: "number", min: 0, value: 0 }),
     tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
-    told: make("p", {}),
+    message: make("p", {}),
     moved: make("p", {}),
-    most: make("div", { className: "tiles", role: "group", "aria-label": "Pictures that the filter answers most" }),
-    mostTitle: heading("Pictures that the filter answers most"),
+    most: make("div", { className: "tiles", role: "group", "aria-label": "Images to which the filter responds most" }),
+    mostTitle: heading("Images to which the filter responds most"),
     dead: make("p", { role: "status" }),
   };
   gallery.coloursLabel = make("label", {}, gallery.colours, "three channels as colours");
   gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
-  gallery.changeLabel = make("label", {}, gallery.change, "less their start");
+  gallery.changeLabel = make("label", {}, gallery.change, "minus the initial weights");
   parts.gallery.append(
     heading("Kernels"),
     make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
       make("label", {}, gallery.own, "each on its own scale"), gallery.changeLabel, gallery.coloursLabel,
       gallery.innerLabel),
-    gallery.tiles, gallery.told, gallery.moved, gallery.dead,
+    gallery.tiles, gallery.message, gallery.moved, gallery.dead,
     gallery.mostTitle, gallery.most);
   const editing = {
     box: make("div", { className: "row controls", role: "group", "aria-label": "Edit the kernel" }),
-    told: make("p", { role: "status" }),
+    message: make("p", { role: "status" }),
   };
   const resetButton = make("button", { type: "button" }, "reset");
   const ablateButton = make("button", { type: "button" }, "switch the filter off");
@@ -926,36 +926,36 @@ function render(el, data, options = {}) {
   });
   for (let number = 0; number < count; number++) {
     const canvas = make("canvas", { ariaHidden: "true" });
-    paintPicture(canvas, pictureOf(number));
-    const button = make("button", { type: "button", ariaLabel: `${nameOf(number)}, picture ${number}` }, canvas);
-    button.addEventListener("click", () => set({ picture: number }));
-    parts.pictures.append(button);
+    paintImage(canvas, imageOf(number));
+    const button = make("button", { type: "button", ariaLabel: `${nameOf(number)}, image ${number}` }, canvas);
+    button.addEventListener("click", () => set({ image: number }));
+    parts.images.append(button);
   }
 
   const ownCanvas = make("canvas", { ariaHidden: "true" });
-  const ownButton = make("button", { type: "button", ariaLabel: "your own picture" }, ownCanvas, "yours");
-  ownButton.addEventListener("click", () => set({ picture: count }));
-  parts.pictures.append(ownButton);
+  const ownButton = make("button", { type: "button", ariaLabel: "your own image" }, ownCanvas, "yours");
+  ownButton.addEventListener("click", () => set({ image: count }));
+  parts.images.append(ownButton);
 
-  /** The own picture has changed: show it. */
+  /** The own image has changed: show it. */
   function ownChanged(quietly = false) {
-    paintPicture(ownCanvas, own);
-    paintPicture(pen.canvas, own);
-    stale ||= state.picture === count;
-    set({ picture: count }, quietly);
+    paintImage(ownCanvas, own);
+    paintImage(pen.canvas, own);
+    stale ||= state.image === count;
+    set({ image: count }, quietly);
   }
 
   const pen = {
     row: 0, column: 0,
-    canvas: make("canvas", { tabIndex: 0, role: "application", ariaLabel: "Your own picture. Arrow keys move the pen, Space draws a dot." }),
+    canvas: make("canvas", { tabIndex: 0, role: "application", ariaLabel: "Your own image. Arrow keys move the pen, Space draws a dot." }),
     colour: make("input", { type: "color", value: "#000000" }),
     file: make("input", { type: "file", accept: "image/*" }),
     clear: make("button", { type: "button" }, "clear"),
-    told: make("p", { role: "status" }),
+    message: make("p", { role: "status" }),
   };
   pen.canvas.className = "pen";
-  paintPicture(ownCanvas, own);
-  paintPicture(pen.canvas, own);
+  paintImage(ownCanvas, own);
+  paintImage(pen.canvas, own);
   const dot = (row, column) => {
     const hex = pen.colour.value, rgb = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
     const grey = Math.round((rgb[0] + rgb[1] + rgb[2]) / 3);
@@ -979,7 +979,7 @@ function render(el, data, options = {}) {
     if (move) {
       pen.row = clamp(pen.row + move[0], 0, height - 1);
       pen.column = clamp(pen.column + move[1], 0, width - 1);
-      pen.told.textContent = `pen at row ${pen.row}, column ${pen.column}`;
+      pen.message.textContent = `pen at row ${pen.row}, column ${pen.column}`;
     } else dot(pen.row, pen.column);
   });
   pen.clear.addEventListener("click", () => {
@@ -988,16 +988,16 @@ function render(el, data, options = {}) {
   });
   pen.file.addEventListener("change", async () => {
     try {
-      const picture = await createImageBitmap(pen.file.files[0]), small = make("canvas", { width, height });
-      small.getContext("2d").drawImage(picture, 0, 0, width, height);
+      const image = await createImageBitmap(pen.file.files[0]), small = make("canvas", { width, height });
+      small.getContext("2d").drawImage(image, 0, 0, width, height);
       const pixels = small.getContext("2d").getImageData(0, 0, width, height).data;
       for (let at = 0; at < width * height; at++) {
         for (let c = 0; c < channels; c++) own.data[at * channels + c] = pixels[4 * at + Math.min(c, 2)];
       }
-      pen.told.textContent = `Your file, made ${width}×${height} here; it has not left this page.`;
+      pen.message.textContent = `Your file, made ${width}×${height} here; it has not left this page.`;
       ownChanged();
     } catch {
-      pen.told.textContent = "This file is no picture that the browser can read.";
+      pen.message.textContent = "This file is not an image that the browser can read.";
     }
   });
 
@@ -1015,7 +1015,7 @@ function render(el, data, options = {}) {
     parts.note.textContent = "";
     parts.channels.replaceChildren();
     parts.mapStage.hidden = saving.png.hidden = !out || !isMap();
-    saving.told.textContent = isMap() ? "Save this map" : "Save these numbers";
+    saving.message.textContent = isMap() ? "Save this feature map" : "Save these numbers";
     if (!out) {
       const unknown = layers.find((one, place) => one.kind === "unknown" && place <= state.place);
       parts.note.textContent = unknown
@@ -1031,7 +1031,7 @@ function render(el, data, options = {}) {
         paintChannel(canvas, out, channel, scale);
         button.append(canvas);
       } else {
-        button.append(`${channel}: ${told(out.data[channel])}`);
+        button.append(`${channel}: ${format(out.data[channel])}`);
       }
       button.setAttribute("aria-pressed", String(channel === state.channel));
       button.addEventListener("click", () => set({ channel }));
@@ -1074,8 +1074,8 @@ function render(el, data, options = {}) {
       paint(canvas, rows, columns, (place) =>
         colour ? [0, 1, 2].map((channel) => Math.round(127.5 + 127.5 * clamp(at(place, channel), -1, 1)))
           : diverging(at(place, clamp(state.inner, 0, channels - 1))));
-      const button = make("button", { type: "button", ariaLabel: `kernel ${one.filter}, norm ${told(one.norm)}`,
-        title: `kernel ${one.filter}, norm ${told(one.norm)}` }, canvas);
+      const button = make("button", { type: "button", ariaLabel: `kernel ${one.filter}, norm ${format(one.norm)}`,
+        title: `kernel ${one.filter}, norm ${format(one.norm)}` }, canvas);
       button.setAttribute("aria-pressed", String(one.filter === state.channel));
       button.addEventListener("click", () => set({ channel: one.filter }));
       return button;
@@ -1083,18 +1083,18 @@ function render(el, data, options = {}) {
     const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
     gallery.moved.textContent = change
       ? `From its start this layer's kernel has moved by ${(normOf(change) / normOf(start.data)).toFixed(2)} of its norm then.` : "";
-    gallery.told.textContent =
-      `${less ? "What has changed since the start. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
-      `Norms from ${told(norms[0])} to ${told(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
+    gallery.message.textContent =
+      `${less ? "The change since the initial weights. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
+      `Norms from ${format(norms[0])} to ${format(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
       `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
   }
 
   /** A pass for what is shown, and, where there are edits, one as trained. */
   function* passes(options) {
-    const picture = pictureOf(state.picture), epoch = state.epoch;
-    const found = yield* network.steps(picture, epoch, options);
+    const image = imageOf(state.image), epoch = state.epoch;
+    const found = yield* network.steps(image, epoch, options);
     if (!network.edits.size) trained = null;
-    else if (!trained || !options.before) trained = (yield* network.steps(picture, epoch, { asTrained: true })).at(-1);
+    else if (!trained || !options.before) trained = (yield* network.steps(image, epoch, { asTrained: true })).at(-1);
     return found;
   }
 
@@ -1168,7 +1168,7 @@ function render(el, data, options = {}) {
   }));
   resetButton.addEventListener("click", () => edit(null));
   editing.box.append(ablateButton, resetButton);
-  parts.gallery.append(heading("Edit the chosen kernel, all its input channels"), editing.box, editing.told);
+  parts.gallery.append(heading("Edit the chosen kernel, all its input channels"), editing.box, editing.message);
 
   /** A job that goes on while the page is used; starting it again, or with nothing, gives up the last. */
   function job() {
@@ -1179,44 +1179,44 @@ function render(el, data, options = {}) {
     };
   }
 
-  /** How many of the pictures the network gets right, as edited and as trained. */
+  /** How many of the images the network gets right, as edited and as trained. */
   function countRight() {
     const epoch = state.epoch, best = (found) => found && found.data.indexOf(Math.max(...found.data));
-    editing.told.textContent = "";
+    editing.message.textContent = "";
     if (!network.edits.size || !data.labels) return judge(null);
     judge((function* () {
       const right = { edited: 0, trained: 0 };
       for (const [number, label] of data.labels.entries()) {
         for (const which of ["edited", "trained"]) {
-          const outputs = yield* network.steps(pictureOf(number), epoch, { asTrained: which === "trained" });
+          const outputs = yield* network.steps(imageOf(number), epoch, { asTrained: which === "trained" });
           right[which] += best(outputs.at(-1)) === label;
         }
       }
       return right;
     })(), (right) => {
-      editing.told.textContent =
-        `Edited, the network gets ${right.edited} of these ${count} pictures right; as trained, ${right.trained}.`;
+      editing.message.textContent =
+        `Edited, the network classifies ${right.edited} of these ${count} images correctly; as trained, ${right.trained}.`;
     });
   }
 
   let answers = [], heard = "";
-  /** The pictures that the chosen filter answers most. */
+  /** The images that the chosen filter answers most. */
   function drawAnswers() {
     const ready = answers.length === count && state.channel < answers[0].length;
     gallery.most.replaceChildren();
     gallery.mostTitle.hidden = !ready;
     if (!ready) return;
-    const order = answers.map((found, picture) => ({ picture, ...found[state.channel] })).sort((a, b) => b.most - a.most);
-    for (const { picture, most, row, column } of order.slice(0, 5)) {
+    const order = answers.map((found, image) => ({ image, ...found[state.channel] })).sort((a, b) => b.most - a.most);
+    for (const { image, most, row, column } of order.slice(0, 5)) {
       const canvas = make("canvas", { ariaHidden: "true" });
-      paintPicture(canvas, pictureOf(picture));
-      const button = make("button", { type: "button", ariaLabel: `picture ${picture}, largest answer ${told(most)}` }, canvas, told(most));
-      button.addEventListener("click", () => set({ picture, row, column }));
+      paintImage(canvas, imageOf(image));
+      const button = make("button", { type: "button", ariaLabel: `image ${image}, largest response ${format(most)}` }, canvas, format(most));
+      button.addEventListener("click", () => set({ image, row, column }));
       gallery.most.append(button);
     }
   }
 
-  /** Ask every filter for its largest answer to each picture; which never answer, and what the chosen one answers most. */
+  /** Ask every filter for its largest response to each image; which never answer, and what the chosen one answers most. */
   function countDead() {
     const epoch = state.epoch, end = answering();
     const asked = [state.place, epoch, network.changes].join(" ");
@@ -1230,12 +1230,12 @@ function render(el, data, options = {}) {
     const filters = layers[end].shape.at(-1);
     listen((function* () {
       for (let number = 0; number < count; number++) {
-        answers.push(strongest((yield* network.steps(pictureOf(number), epoch, { end }))[end]));
+        answers.push(strongest((yield* network.steps(imageOf(number), epoch, { end }))[end]));
       }
     })(), () => {
       const dead = [...answers[0].keys()].filter((filter) => answers.every((found) => found[filter].most <= 0));
-      if (!linear) {  // one that isn't has an answer to every picture
-        gallery.dead.textContent = `${dead.length} of ${filters} filters never answer on these ${count} pictures` +
+      if (!linear) {  // one that isn't has an answer to every image
+        gallery.dead.textContent = `${dead.length} of ${filters} filters never respond to these ${count} images` +
           `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
       }
       drawAnswers();
@@ -1271,12 +1271,12 @@ function render(el, data, options = {}) {
       spot.rect.setAttribute(name, value);
     }
     const found = explain(network, state, outputs), where = isMap() ? ` at row ${state.row}, column ${state.column}` : "";
-    parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, told(found.value))));
+    parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, format(found.value))));
     const next = ["conv", "dense"].includes(layer.kind) ? explainNext(network, state, outputs) : [];
     for (const text of [...found.lines, ...next]) parts.sum.append(make("p", {}, text));
     parts.most.replaceChildren(...(found.most.length ? ["Most comes from input channels"] : []), ...found.most.map((one) => {
-      const button = make("button", { type: "button", ariaLabel: `look at input channel ${one.channel}, ${told(one.sum)}` },
-        `${one.channel}: ${told(one.sum)}`);
+      const button = make("button", { type: "button", ariaLabel: `look at input channel ${one.channel}, ${format(one.sum)}` },
+        `${one.channel}: ${format(one.sum)}`);
       button.addEventListener("click", () => {
         gallery.inner.value = one.inner;
         gallery.colours.checked = false;
@@ -1313,13 +1313,13 @@ function render(el, data, options = {}) {
     });
   }
 
-  function drawPicture() {
-    const picture = pictureOf(state.picture);
-    paintPicture(inputCanvas, picture);
-    inputCanvas.setAttribute("aria-label", `The picture: ${nameOf(state.picture)}. The outlined part is what the chosen pixel depends on.`);
+  function drawImage() {
+    const image = imageOf(state.image);
+    paintImage(inputCanvas, image);
+    inputCanvas.setAttribute("aria-label", `The image: ${nameOf(state.image)}. The outlined part is the receptive field of the chosen pixel.`);
     field.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    [...parts.pictures.children].forEach((button, number) =>
-      button.setAttribute("aria-pressed", String(number === state.picture)));
+    [...parts.images.children].forEach((button, number) =>
+      button.setAttribute("aria-pressed", String(number === state.image)));
     parts.epochTold.textContent = state.epoch === null ? "" : `epoch ${state.epoch}`;
     drawCurve();
     parts.epoch.setAttribute("aria-valuetext", parts.epochTold.textContent);
@@ -1345,16 +1345,16 @@ function render(el, data, options = {}) {
     const before = { ...state }, focused = focusedLabel();
     const layer = layers[changes.place ?? state.place];
     Object.assign(state, sameSpot(before, layers[before.place].shape, layer.shape), changes);
-    state.picture = clamp(state.picture, 0, count);
+    state.image = clamp(state.image, 0, count);
     state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
     placed = isMap() && (placed || "row" in changes || "column" in changes);
     state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
     state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
-    const other = state.picture !== before.picture || state.epoch !== before.epoch || stale;
+    const other = state.image !== before.image || state.epoch !== before.epoch || stale;
     parts.layer.value = String(state.place);
     parts.epoch.value = String(epochs.indexOf(state.epoch));
     if (other) {
-      drawPicture();
+      drawImage();
       recompute();
     } else if (!giveUp) {  // else all is drawn when the pass is done
       if (["place", "channel", "inner"].some((name) => state[name] !== before[name])) {
@@ -1379,7 +1379,7 @@ function render(el, data, options = {}) {
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   }
 
-  const saving = { told: make("span", {}), png: make("button", { type: "button" }, "PNG"), csv: make("button", { type: "button" }, "CSV") };
+  const saving = { message: make("span", {}), png: make("button", { type: "button" }, "PNG"), csv: make("button", { type: "button" }, "CSV") };
   const fileName = () => `${data.title}_${layers[state.place].name}_${state.channel}`.replace(/[^\w.-]+/g, "_");
   saving.png.addEventListener("click", () => mapCanvas.toBlob((blob) => save(`${fileName()}.png`, blob)));
   saving.csv.addEventListener("click", () => {
@@ -1418,9 +1418,9 @@ function render(el, data, options = {}) {
 
   parts.body.append(
     make("div", { className: "row" },
-      make("div", {}, heading("Picture"), parts.inputStage, parts.classes),
+      make("div", {}, heading("Image"), parts.inputStage, parts.classes),
       make("div", {}, heading("Output of the layer"), parts.mapStage,
-        make("p", { className: "row controls" }, saving.told, saving.png, saving.csv)),
+        make("p", { className: "row controls" }, saving.message, saving.png, saving.csv)),
       make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.most,
         parts.grids)),
     heading("Channels"), parts.channels, parts.gallery);
@@ -1431,11 +1431,11 @@ function render(el, data, options = {}) {
       make("label", {}, "Layer", parts.layer),
       network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve, parts.work),
     parts.note,
-    parts.pictures,
+    parts.images,
     parts.body,
-    make("details", {}, make("summary", {}, "Your own picture"),
+    make("details", {}, make("summary", {}, "Your own image"),
       make("div", { className: "row controls" }, pen.canvas, make("label", {}, "Colour", pen.colour),
-        make("label", {}, "Or a file", pen.file), pen.clear), pen.told)));
+        make("label", {}, "Or a file", pen.file), pen.clear), pen.message)));
   const asked = options.hash ? Object.fromEntries(new URLSearchParams(location.hash.slice(1))) : {};
   const numbers = Object.entries(asked).filter(([name, value]) => name in state && /^\d+$/.test(value));
   const wanted = Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)]));
@@ -1444,30 +1444,30 @@ function render(el, data, options = {}) {
   set(wanted);
   return {
     state, set, outputs: () => outputs, network, count, own,
-    /** Take another lens's own picture, where it has this one's size. */
-    takeOwn: (picture) => {
-      if (String(picture.shape) !== String(own.shape)) return;
-      own.data.set(picture.data);
+    /** Take another lens's own image, where it has this one's size. */
+    takeOwn: (image) => {
+      if (String(image.shape) !== String(own.shape)) return;
+      own.data.set(image.data);
       ownChanged(true);
     },
   };
 }
 
-/** Two lenses side by side; where one is looked at, the other follows: the same picture, the reader's own too, the layer
+/** Two lenses side by side; where one is looked at, the other follows: the same image, the reader's own too, the layer
  *  of the same name, the same part of the map, and the epoch, where both have kept the same ones. */
 function compare(el, both) {
   const shown = [];
   both.forEach((data, number) => {
     const panel = el.appendChild(make("section", { ariaLabel: data.title }));
     shown.push(render(panel, data, {
-      onChange: ({ place, row, column, channel, picture, epoch }) => {
+      onChange: ({ place, row, column, channel, image, epoch }) => {
         const one = shown[number], other = shown[1 - number];
         if (!other || !one) return;
-        if (picture === one.count && String(one.own.data) !== String(other.own.data)) other.takeOwn(one.own);
+        if (image === one.count && String(one.own.data) !== String(other.own.data)) other.takeOwn(one.own);
         const from = one.network.layers[place], layers = other.network.layers;
         const same = layers.findIndex((layer) => layer.name === from.name), to = layers[same < 0 ? other.state.place : same];
         const changes = sameSpot({ row, column }, from.shape, to.shape);
-        changes.picture = picture === one.count ? other.count : Math.min(picture, other.count - 1);
+        changes.image = image === one.count ? other.count : Math.min(image, other.count - 1);
         if (String(one.network.epochs) === String(other.network.epochs)) changes.epoch = epoch;
         other.set(same < 0 ? changes : { ...changes, place: same, channel }, true);
       },

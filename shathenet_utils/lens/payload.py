@@ -1,4 +1,4 @@
-"""A network in words and numbers that `lens.js` computes with: its layers, its weights, some pictures.
+"""A network in words and numbers that `lens.js` computes with: its layers, its weights, some images.
 
 A layer is a dict: `name`; `kind`, one that `lens.js` knows, or "unknown", then `type` says what it was; `inputs`, the
 places of those before it in the list; `shape` of its output without the batch, [height, width, channels] or [units];
@@ -22,7 +22,7 @@ ACTIVATIONS = (
 
 
 class LensError(ValueError):
-    """A network or a picture that the lens can't show; one sentence says why."""
+    """A network or a image that the lens can't show; one sentence says why."""
 
 
 class _Unknown(Exception):
@@ -32,7 +32,7 @@ class _Unknown(Exception):
 def layers_of(model) -> list[dict]:
     """The network's layers in the order in which they can be computed, see above.
 
-    model: a functional or Sequential `keras.Model` with one input of pictures, (height, width, channels) all known; its
+    model: a functional or Sequential `keras.Model` with one input of images, (height, width, channels) all known; its
     nested models are unfolded. A layer that the lens doesn't know is "unknown", and named. Raises LensError for another
     model.
     """
@@ -42,7 +42,7 @@ def layers_of(model) -> list[dict]:
         raise LensError(f"The lens opens functional and Sequential Keras models, not {type(model).__name__}.")
     shapes = [tuple(one.shape[1:]) for one in model.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 3 or None in shapes[0]:
-        raise LensError(f"The lens opens networks with one input of pictures of known size, not of {shapes}.")
+        raise LensError(f"The lens opens networks with one input of images of known size, not of {shapes}.")
     found = [{"name": model.inputs[0].name, "kind": "input", "inputs": [], "shape": list(shapes[0]), "weights": {}}]
     _unfold(model, {id(model.inputs[0]): 0}, found, "")
     return found
@@ -258,7 +258,7 @@ LARGE = 4_000_000  # bytes of weights, beyond which a page holds them in eight b
 
 def payload(
     model,
-    pictures,
+    images,
     labels=None,
     classes=None,
     *,
@@ -269,7 +269,7 @@ def payload(
 ) -> dict:
     """All that the lens shows of a network, ready for JSON.
 
-    pictures: uint8 (n, height, width, channels), of the network's input size; labels: (n,), numbers of `classes`, the
+    images: uint8 (n, height, width, channels), of the network's input size; labels: (n,), numbers of `classes`, the
     names of the network's outputs. weight_history: what a run kept of its epochs, as `weights.load_arrays` reads it;
     without, the model's own weights are shown. epochs: at most so many of them, first and last included, beside
     those that a large network kept of all its layers. history: a record's, for its curve. Weights are rounded to
@@ -277,12 +277,12 @@ def payload(
     which. Raises LensError where something doesn't fit.
     """
     found = layers_of(model)
-    pictures = np.asarray(pictures)
-    if pictures.dtype != np.uint8 or pictures.ndim != 4 or list(pictures.shape[1:]) != found[0]["shape"]:
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.ndim != 4 or list(images.shape[1:]) != found[0]["shape"]:
         size = " × ".join(map(str, found[0]["shape"]))
         raise LensError(
-            f"The lens wants pictures of 8 bits, {size} as {model.name} takes them, not {pictures.dtype} "
-            f"{pictures.shape}."
+            f"The lens wants images of 8 bits, {size} as {model.name} takes them, not {images.dtype} "
+            f"{images.shape}."
         )
     paths = {path for layer in found for path in layer["weights"].values()}
     if weight_history is None:
@@ -304,7 +304,7 @@ def payload(
         "arrays": arrays,
         "epochs": shown,
         "curve": history and {of: [round(float(value), 4) for value in history[of]] for of in ("loss", "accuracy")},
-        "pictures": encode(pictures),
+        "images": encode(images),
         "labels": None if labels is None else [int(label) for label in labels],
         "classes": None if classes is None else [str(name) for name in classes],
     }

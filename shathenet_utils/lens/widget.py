@@ -62,12 +62,12 @@ class Lens:
         return bundle | _figure(self.kernels)._repr_mimebundle_()
 
 
-def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> Lens:
-    """The lens on a network and the first so many test pictures of a dataset, a `datasets.Dataset`.
+def open(model, dataset, images: int = 20, *, name: str = "", **arguments) -> Lens:
+    """The lens on a network and the first so many test images of a dataset, a `datasets.Dataset`.
 
-    name: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and pictures don't fit.
+    name: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and images don't fit.
     """
-    shown = slice(0, pictures)
+    shown = slice(0, images)
     named = {"labels": dataset.test_labels[shown], "classes": dataset.class_names} | arguments
     data = payload(model, dataset.test_images[shown], **named)
     return Lens(data, {data["title"]: _first_kernels(model)}, name)
@@ -75,7 +75,7 @@ def open(model, dataset, pictures: int = 20, *, name: str = "", **arguments) -> 
 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
     """The lens on a network as a recorded run left it, with the epochs that the run kept. Its classes are CIFAR-10's,
-    also where other pictures stand in for those; they then belong to none.
+    also where other images stand in for those, which then have no class.
 
     arguments: as for `open`. Raises as `runner.load_trained` and `open`.
     """
