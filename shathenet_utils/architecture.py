@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import types
 
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.blocks import ScaledConv2D, Whitening
@@ -105,8 +106,36 @@ def _essentials(value):
 _NOT_ARCHITECTURE = {"name", "dtype", "module", "registered_name", "build_config", "seed", "batch_shape"}
 
 
+def _code(value):
+    """What a function computes, its constants and its closure, whatever file and line it stands in."""
+    if isinstance(value, types.FunctionType):
+        return [
+            _code(value.__code__),
+            _code(value.__defaults__),
+            _code([c.cell_contents for c in value.__closure__ or ()]),
+        ]
+    if isinstance(value, types.CodeType):
+        return [value.co_code.hex(), _code(value.co_consts), list(value.co_names)]
+    if isinstance(value, list | tuple):
+        return [_code(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(map(repr, value))
+    plain = value is None or isinstance(value, bool | int | float | complex | str | bytes)
+    return repr(value) if plain else type(value).__name__
+
+
+def _functions(layer) -> dict:
+    """The code of a `Lambda`, or of a layer's class that a user wrote; of Keras's and ours the name says enough."""
+    if isinstance(layer, layers.Lambda):
+        return {"function": _code(layer.function)}
+    if type(layer).__module__.startswith(("keras.", "shathenet_utils.")):
+        return {}
+    return {name: _code(value) for name, value in vars(type(layer)).items() if isinstance(value, types.FunctionType)}
+
+
 def model_digest(model: keras.Model) -> str:
-    """Sixteen hex digits that change with the architecture: kinds, arguments, shapes and wiring of layers.
+    """Sixteen hex digits that change with the architecture: kinds, arguments, shapes and wiring of layers, the code of
+    a user's own.
 
     Names, precision and weights' values do not enter.
     """
@@ -125,6 +154,10 @@ def model_digest(model: keras.Model) -> str:
         }
         if first.setdefault(layer, index) != index:
             line["shared"] = first[layer]
+        if code := _functions(layer):
+            line |= {"code": code}
+        if isinstance(layer, layers.Lambda):
+            del line["arguments"]["function"]  # compiled: it would change with its file and line
         if not isinstance(layer, layers.Layer):  # plain arithmetic, such as x + 1: its numbers are no layer's arguments
             given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
             line["numbers"] = [str(value) for value in given if not isinstance(value, keras.KerasTensor)]
