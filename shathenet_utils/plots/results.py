@@ -131,7 +131,7 @@ def differences(
     """Each variant minus the baseline, in percentage points: the mean with its 95 % interval, and a dot per seed, minus
     the baseline's mean. over: as in `Runs.difference`."""
     variants = [variant for variant in runs.recorded if variant != baseline]
-    figure, axes = new_figure(6.5, 0.7 * len(variants) + 1.2)
+    figure, axes = new_figure(6.5, 0.7 * len(variants) + 1.35)
     ax, words, usual = axes[0][0], [], runs.values(baseline, key).mean()
     for row, variant in enumerate(variants):
         points = 100 * (runs.values(variant, key) - usual)
@@ -145,7 +145,7 @@ def differences(
     ax.set_yticks(range(len(variants)), [runs.labels[variant] for variant in variants])
     ax.set_ylim(len(variants) - 0.4, -0.6)
     quantity = key.replace("_", " ")
-    ax.set_xlabel(f"{quantity} minus that of {runs.labels[baseline]},\npercentage points (95 % interval over {over})")
+    ax.set_xlabel(f"{quantity} minus that of {runs.labels[baseline]},\npercentage points\n(95 % interval over {over})")
     return Drawing(figure, name, f"Difference to {runs.labels[baseline]} (95 % over {over}): {'; '.join(words)}.")
 
 
