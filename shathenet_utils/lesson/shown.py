@@ -44,7 +44,7 @@ def facts_table(rows: dict) -> Shown:
 
 
 def numbers(**values) -> Shown:
-    """Numbers that the page's Markdown quotes, `<!--=name-->text<!--/-->`, as a table of two columns.
+    """Numbers that the page's Markdown quotes, `<!--=name-->text<!--/-->`, as a folded table of two columns.
 
     A `stats.Interval` is written as "84.1 % (83.8 to 84.4)", a `stats.Difference` as "+3.2 points (+2.8 to +3.6)", an
     int as "17,882", a string as it is. `make rerun` writes the texts into the Markdown. Raises TypeError for a float,
@@ -52,7 +52,8 @@ def numbers(**values) -> Shown:
     """
     texts = {name: _text(name, value) for name, value in values.items()}
     table = facts_table(texts)
-    return Shown(table.markup, table.words, data={markers.MIME: texts})
+    folded = f"<details><summary>numbers quoted below</summary>{table.markup}</details>"
+    return Shown(folded, table.words, data={markers.MIME: texts})
 
 
 def _text(name: str, value) -> str:
