@@ -1,8 +1,8 @@
 """The shared package of the ShatheNet lab book.
 
-Two wings, one hall. The evidence wing (`datasets, augment, recipes, stats`, then `records`, then
-`plots`) needs no TensorFlow; the network wing (`blocks`, then `models`, then `training`) does. They
-meet in `experiments`. A module imports only from its left; `tests/test_architecture.py` draws the arrows.
+Two wings. The evidence wing (`files, datasets, augment, recipes, stats`, then `records, runs, plots`) opens without
+TensorFlow; the network wing (`backend, blocks, models`, then `training`) does not. They meet in `experiment → book →
+runner`. A file imports only from its left: README.md has the map, `tests/test_architecture.py` draws the arrows.
 """
 
 import os
