@@ -31,6 +31,7 @@ extras: set-up
 lab: set-up
 	@$(IN_VENV) -m jupyterlab --ip=127.0.0.1 --port=$(PORT) --ServerApp.root_dir="$(CURDIR)" \
 		--LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb \
+		--ServerApp.contents_manager_class=shathenet_utils.lab.PageManager \
 		$(if $(filter no,$(BROWSER)),--no-browser) $(if $(filter 0,$(shell id -u)),--allow-root) \
 		$(if $(filter command,$(findstring command,$(origin PORT))),--ServerApp.port_retries=0)
 
