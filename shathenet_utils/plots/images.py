@@ -35,8 +35,15 @@ def images(
     return Drawing(figure, name, alt, resolution=80)
 
 
-def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int = 8) -> Drawing:
-    """Kernels as colour images, float (height, width, 3, filters) per panel; grey is zero, each has its own scale."""
+def kernels(
+    panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int = 8, one_scale: bool = False
+) -> Drawing:
+    """Kernels as colour images, float (height, width, 3, filters) per panel; grey is zero.
+
+    Each kernel is scaled by its own largest value; with one_scale all panels by the 99th percentile of them all, so
+    that their sizes can be compared.
+    """
+    shared = np.percentile(np.concatenate([np.abs(array).ravel() for array in panels.values()]), 99)
     rows = {title: -(-array.shape[-1] // columns) for title, array in panels.items()}
     figure, axes = new_figure(columns * 0.8, sum(rows.values()) * 0.8 + 0.35 * len(panels), sum(rows.values()), columns)
     top = 0
@@ -46,7 +53,8 @@ def kernels(panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int 
             ax.spines[:].set(visible=i < array.shape[-1], color="0.7", linewidth=0.5)
             if i < array.shape[-1]:
                 kernel = array[..., i].astype(np.float32)
-                ax.imshow(0.5 + 0.5 * kernel / max(np.abs(kernel).max(), 1e-9), interpolation="nearest")
+                largest = max(shared if one_scale else np.abs(kernel).max(), 1e-9)
+                ax.imshow(np.clip(0.5 + 0.5 * kernel / largest, 0, 1), interpolation="nearest")
         axes[top][0].set_title(" ", fontsize=10)  # holds the height; the words, longer than a kernel, widen nothing
         axes[top][0].annotate(
             title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=10
