@@ -55,7 +55,6 @@ EXPERIMENTS = (
             for name, rate in _RATES.items()
         ),
         sweep=True,
-        planned=True,
         threads=1,
     ),
     Experiment(
