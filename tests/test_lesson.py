@@ -292,7 +292,7 @@ def test_minutes_are_counted_per_section():
     cells = [
         text(20, "part-question", "# 99 · A page"),
         new_code_cell("a = 1  # " + "word " * 1000),
-        text(400, "part-idea", "## The idea: small things"),
+        text(400, "part-idea", "## The idea: *small* `things`"),
         text(200, heading="### A detail"),
         new_markdown_cell("```python\n" + "word " * 1000 + "\n```\n`" + "word " * 500 + "`"),
         text(200, "part-keras", "## In Keras"),
@@ -325,11 +325,11 @@ def test_a_header_lists_its_sections_and_their_sum(monkeypatch):
     shown = lesson.header("00")
     assert words(shown).splitlines() == [
         "About 44 minutes in all. The page runs from its records in about a minute.",
-        "The <idea>: 3 min",
-        "Exercises: 41 min",
-        "Appendix: x: 9 min",
+        "The <idea> (3 min)",
+        "Exercises (41 min)",
+        "Appendix: x (9 min)",
     ]
-    assert "<li>The &lt;idea&gt;: 3 min</li>" in markup(shown)
+    assert "<li>The &lt;idea&gt; (3 min)</li>" in markup(shown)
 
 
 # Data and environment

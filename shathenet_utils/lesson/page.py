@@ -32,7 +32,7 @@ def header(page: str, *experiments) -> Shown:
     sentences = [f"About {total} minutes in all. The page runs from its records in about a minute."]
     if experiments:
         sentences.append(_training_again(experiments))
-    rows = [f"{title}: {time} min" for title, time in minutes.items()]
+    rows = [f"{title} ({time} min)" for title, time in minutes.items()]
     items = "".join(f"<li>{html.escape(row)}</li>" for row in rows)
     listed = f'<ul style="columns:20em;margin:0.3em 0">{items}</ul>'
     words = " ".join(sentences)
@@ -53,7 +53,7 @@ def section_minutes(notebook) -> dict[str, int]:
             continue
         heading = re.match(r"##? (.+)", cell.source)
         if heading and words:
-            title = heading[1].strip()
+            title = re.sub(r"[*`]", "", heading[1]).strip()
         words[title] = words.get(title, 0) + _words(cell.source)
         if heading:
             beside[title] = sum(extra.get(tag, 0) for tag in cell.metadata.get("tags", ()))
