@@ -28,7 +28,7 @@ IGNORED = {
     "01_first_network": {"data", "live-figure"},
     "02_bigger": {"data", "live"},
     "03_mixing_convolutions": {"data", "live"},
-    "04_yardstick": {"data", "cost-here", "inception"},
+    "04_yardstick": {"data", "inception"},
     "17_kernel_lens": {"data"},
     "24_how_fast": {"data", "own"},
 }
