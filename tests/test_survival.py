@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 from helpers import tiny_dataset
 
-from shathenet_utils import ROOT, experiments, models, records
+from shathenet_utils import ROOT, files, models, records, runner
+from shathenet_utils.experiment import custom_experiment
 from shathenet_utils.recipes import Recipe
 
 RUN = """
 import os, signal, sys
 sys.path.insert(0, "tests")
 from helpers import tiny_dataset
-from shathenet_utils import experiments, models, records, training
-from shathenet_utils.recipes import Recipe
+from shathenet_utils import files, models, records, runner, training
+from shathenet_utils.experiment import custom_experiment
+from shathenet_utils.recipes import Augmentation, Optimizer, Recipe, Schedule
 
 def my_network():
     return models.airbench((16, 16, 16))
@@ -47,7 +49,7 @@ if moment == "replacing":  # all of it is there, under another name
         if written[0] == epoch:
             die()
         rename(temporary, path)
-    records.os.replace = replace
+    files.os.replace = replace
 if moment == "recording":  # trained, and its record half written
     def save(record, path, whole=records.save):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,10 +61,12 @@ def say(history):
     print("epoch", len(history["loss"]), flush=True)
 
 recipe = Recipe(
-    epochs=12, batch_size=50, optimizer="sgd", learning_rate=0.1, momentum=0.85, nesterov=True, averaging="lookahead",
-    flip="alternating", translate=2, schedule="linear", warmup=0.2,
+    epochs=12, batch_size=50, learning_rate=0.1, optimizer=Optimizer("sgd", momentum=0.85, nesterov=True),
+    averaging="lookahead", augmentation=Augmentation(flip="alternating", translate=2),
+    schedule=Schedule("linear", warmup=0.2),
 )
-experiments.own(my_network, recipe, seeds=[0]).run(data=tiny_dataset(), on_epoch=say)
+experiment = custom_experiment(my_network, recipe, seeds=[0])
+runner.train(experiment, data=tiny_dataset(), on_epoch=say)
 print("done", flush=True)
 """
 
@@ -148,56 +152,6 @@ def test_of_eight_processes_at_one_run_one_trains_it(tmp_path, undisturbed):
     assert result(tmp_path) == undisturbed
 
 
-COUNT = """
-import pathlib, sys
-from shathenet_utils import records
-folder = pathlib.Path(sys.argv[1])
-for _ in range(100):
-    with records.locked(folder / "run.lock"):
-        number = int((folder / "number").read_text())
-        (folder / "number").write_text(str(number + 1))
-"""
-
-
-def test_a_lock_lets_one_in_at_a_time_and_leaves_nothing(tmp_path):
-    (tmp_path / "number").write_text("0")
-    counting = [subprocess.Popen([sys.executable, "-c", COUNT, str(tmp_path)], cwd=ROOT) for _ in range(4)]
-    assert [run.wait(timeout=200) for run in counting] == [0] * 4
-    assert (tmp_path / "number").read_text() == "400"
-    assert [path.name for path in tmp_path.iterdir()] == ["number"]
-
-
-def test_who_will_not_wait_is_told_and_who_waits_is_told_once(tmp_path):
-    path, said = tmp_path / "deeper" / "run.lock", []
-    holding = subprocess.Popen(
-        [sys.executable, "-c", "import pathlib, sys, time\nfrom shathenet_utils import records\n"
-         "with records.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(600)", str(path)],
-        stdout=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
-    with holding:
-        assert holding.stdout.readline() == "held\n"
-        with pytest.raises(records.Busy, match="Another process is at run"), records.locked(path, wait=False):
-            pass
-
-        def told():
-            said.append("waiting")
-            holding.kill()  # however its process ends, the system lets go of the lock
-
-        with records.locked(path, on_wait=told) as waited:
-            assert waited
-    assert said == ["waiting"]
-    with records.locked(path, wait=False) as waited:
-        assert not waited
-    assert list(path.parent.iterdir()) == []
-
-
-def test_a_lock_that_can_not_be_made_is_told_in_one_sentence(tmp_path):
-    (tmp_path / "file").write_text("")
-    lock = records.locked(tmp_path / "file" / "run.lock")
-    with pytest.raises(records.RecordError, match=r"can't be written \((Not a directory|File exists)"), lock:
-        pass
-
-
 def my_network():
     return models.airbench((16, 16, 16))
 
@@ -216,7 +170,7 @@ def alone(monkeypatch, tmp_path):
 
 
 def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(alone, monkeypatch):
-    experiment = experiments.own(my_network, Recipe(epochs=4, batch_size=50), seeds=[0])
+    experiment = custom_experiment(my_network, Recipe(epochs=4, batch_size=50), seeds=[0])
     data, sync, seen = tiny_dataset(), os.fsync, []
 
     def full(handle):
@@ -225,35 +179,35 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_stays(alone, monkey
         sync(handle)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(records.RecordError, match=r"can't be written \(No space left on device\): free some space"):
-        experiment.run(data=data, on_epoch=lambda history: seen.append(len(history["loss"])))
+    with pytest.raises(files.FileError, match=r"can't be written \(No space left on device\): free some space"):
+        runner.train(experiment, data=data, on_epoch=lambda history: seen.append(len(history["loss"])))
     assert [path.suffix for path in alone.rglob("*") if path.is_file()] == [".npz"]
     monkeypatch.setattr(os, "fsync", sync)
     seen.clear()
-    experiment.run(data=data, on_epoch=lambda history: seen.append(len(history["loss"])))
+    runner.train(experiment, data=data, on_epoch=lambda history: seen.append(len(history["loss"])))
     assert seen == [3, 4]
 
 
 def test_a_run_that_diverges_is_kept_as_one_named_and_not_tried_again(alone):
     recipe = Recipe(epochs=50, optimizer="sgd", learning_rate=1e30)
-    experiment, seen = experiments.own(exploding, recipe, seeds=[0, 1]), []
-    runs = experiment.run(data=tiny_dataset(), on_epoch=seen.append)
+    experiment, seen = custom_experiment(exploding, recipe, seeds=[0, 1]), []
+    runs = runner.train(experiment, data=tiny_dataset(), on_epoch=seen.append)
     assert [record["status"] for record in runs.recorded["exploding"]] == ["diverged"] * 2
     assert runs.diverged("exploding") == [0, 1]
     assert runs.table().loc["exploding", "seeds"] == "2, diverged: 0, 1"
     assert runs.table().loc["exploding", "test accuracy"] == "–"
     times = {path: path.stat().st_mtime_ns for path in alone.rglob("*.json")}
     seen.clear()
-    experiment.run(data=tiny_dataset(), on_epoch=seen.append)
+    runner.train(experiment, data=tiny_dataset(), on_epoch=seen.append)
     assert seen == []
     assert {path: path.stat().st_mtime_ns for path in alone.rglob("*.json")} == times
     assert all(np.isfinite(json.loads(path.read_text())["history"]["loss"]).all() for path in times)
 
 
 def test_what_a_killed_process_left_half_written_is_cleared_away(alone):
-    experiment = experiments.own(my_network, Recipe(epochs=1, batch_size=100), seeds=[0])
+    experiment = custom_experiment(my_network, Recipe(epochs=1, batch_size=100), seeds=[0])
     path = experiment.path(experiment.variants[0], 0, records.runs_folder("tiny", "full"))
     path.parent.mkdir(parents=True)
     (path.parent / ".seed0.json.12345678").write_text("half")
-    experiment.run(data=tiny_dataset())
+    runner.train(experiment, data=tiny_dataset())
     assert [found.name for found in alone.rglob("*") if found.is_file()] == ["seed0.json"]
