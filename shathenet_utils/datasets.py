@@ -394,7 +394,7 @@ def subset_per_class(data: Dataset, images_per_class: int, seed: int) -> Dataset
 def toy_shapes(train: int = 8000, validation: int = 1000, test: int = 1000, seed: int = 0) -> Dataset:
     """The stand-in for readers without CIFAR-10: drawn colour images of 32×32 pixels in ten classes.
 
-    A class is a shape (`TOY_SHAPES`) with a texture (`TOY_TEXTURES`). What tells nothing of the class is drawn at
+    A class is a shape (`TOY_SHAPES`) with a texture (`TOY_TEXTURES`). What does not depend on the class is drawn at
     random for each image: place (up to 3 pixels off the middle), size (radius 9 to 13), turn (up to 20° either way),
     the texture's period (5 to 7 pixels), turn and offset, three colours (ground, shape, texture), a gradient of light
     across the image, and Gaussian noise (standard deviation 20 of 255). A linear model learns next to nothing here, a

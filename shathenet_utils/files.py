@@ -102,7 +102,7 @@ def check_writable(folder: Path) -> None:
 
 
 def to_json(value: dict) -> str:
-    """JSON that people can read too: a line a key, and each innermost list of numbers on one line."""
+    """JSON that people can read too: a line per key, and each innermost list of numbers on one line."""
     text = json.dumps(value, indent=1, allow_nan=False)
     return (
         re.sub(

@@ -65,7 +65,7 @@ def check_images(images, shape: tuple = (None, None, None)) -> np.ndarray:
         if images.size and np.issubdtype(images.dtype, np.floating):
             hint = f" with values from {images.min():.3g} to {images.max():.3g}"
         raise ValueError(
-            f"Pictures must be uint8, (n, height, width, channels), values 0 to 255, not {images.dtype} "
+            f"Images must be uint8, (n, height, width, channels), values 0 to 255, not {images.dtype} "
             f"{images.shape}{hint}: pass them as the dataset holds them; the model scales them itself."
         )
     if any(want not in (None, size) for want, size in zip(shape, images.shape[1:], strict=True)):

@@ -50,20 +50,20 @@ def ledger_figure(name: str = "ledger"):
     """The ledger drawn among published networks, a `plots.Drawing`."""
     from shathenet_utils import plots
 
-    ours = {label.partition(",")[0]: (row["parameters"], *row["accuracy"][:3]) for label, row in ledger().items()}
+    networks = {label.partition(",")[0]: (row["parameters"], *row["accuracy"][:3]) for label, row in ledger().items()}
     accuracies = {
         key: {**entry, "original": key.startswith("original_")}
         for key, entry in records.published().items()
         if entry["what"] == "CIFAR-10 test accuracy" and entry["value"]
     }
-    return plots.ledger(ours, accuracies.values(), name=name)
+    return plots.ledger(networks, accuracies.values(), name=name)
 
 
 TABLE_MARKS = ("<!-- table: written by python -m shathenet_utils table -->", "<!-- end of table -->")
 
 
 def readme_table() -> str:
-    """The versions in a Markdown table: ours from the records, the original's beside them."""
+    """The versions in a Markdown table: the book's from the records, the original's beside them."""
     lines = [
         "| version | parameters | MACs | epochs | CIFAR-10 test accuracy (95 % interval, seeds) | the original's |",
         "|---|---|---|---|---|---|",

@@ -8,22 +8,22 @@ from shathenet_utils import records
 from shathenet_utils.plots.drawing import PALETTE, Drawing, label_where_there_is_room, new_figure
 
 
-def ledger(ours: dict[str, tuple], published: Iterable[dict], *, name: str) -> Drawing:
+def ledger(networks: dict[str, tuple], published: Iterable[dict], *, name: str) -> Drawing:
     """Test accuracy against parameters, on scales on which half the parameters and half the errors are steps alike:
     the book's networks among published ones.
 
-    ours: label → (parameters, mean accuracy, low, high). published: entries of `records.published`; those that say
+    networks: the book's, label → (parameters, mean accuracy, low, high). published: entries of `records.published`; those that say
     `"original": True`, of the document that the book grew from, stand out. Others are named where there is room.
     """
     figure, axes = new_figure(8, 5.6)
     ax, words, labels = axes[0][0], [], []
     ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test accuracy")
     ax.set(xlim=(4e3, 6e7), ylim=(0.5, 0.022))
-    for label, (x, y, low, high) in ours.items():
+    for label, (x, y, low, high) in networks.items():
         error = [[high - y], [y - low]]  # of 1 - y
         ax.errorbar(x, 1 - y, error, fmt="o", color=PALETTE[0], markersize=8, capsize=4, zorder=3)
         labels.append((label, x, 1 - y, {"fontsize": 10, "color": PALETTE[0]}))
-        words.append(f"ours, {label}, {y:.1%} with {x:,}")
+        words.append(f"the book's {label} {y:.1%} with {x:,}")
     for entry in sorted(published, key=lambda entry: not entry.get("original")):
         original, x, y = entry.get("original", False), records.count(entry["parameters"]), 1 - entry["value"]
         ax.plot(
