@@ -230,7 +230,7 @@ def came_back(experiment, data, **changes):
         "split": data.split | {"digest": data.digest},
         "threads": {"inter_op": 1, "intra_op": 1},
     }
-    return a_record(weights=kept, **own | changes), {"final": content}
+    return a_record(**own | {"weights": kept} | changes), {"final": content}
 
 
 def test_what_comes_back_is_stored_where_local_training_would(experiment, tmp_path):
@@ -520,7 +520,7 @@ class Cluster:
             self.started.append(
                 subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, start_new_session=True, env=here)
             )
-        for _ in range(600):
+        for _ in range(3000):
             if "Ray runtime started" in log.read_text():
                 return
             assert self.started[-1].poll() is None, log.read_text()
@@ -554,6 +554,7 @@ def two_nodes(request):
         patch.setenv("RAY_AUTH_MODE", "token")
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(16))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # else a busy machine leaves the workers next to nothing
         try:
             nodes.start_head()
             yield nodes
