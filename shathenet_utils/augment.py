@@ -27,8 +27,8 @@ class Epoch(NamedTuple):
 def of_epoch(images, labels, augmentation, seed: int, epoch: int) -> Epoch:
     """The images that epoch `epoch` (from 0) of a run with this seed sees, in the order of `images`.
 
-    images: uint8 (n, height, width, channels); labels (n,); augmentation: a `recipes.Augmentation`. Without augmentation, the arguments
-    themselves.
+    images: uint8 (n, height, width, channels); labels (n,); augmentation: a `recipes.Augmentation`.
+    Without augmentation, the arguments themselves.
     """
     if not augmentation.changes_images:
         return Epoch(images, labels)
@@ -91,8 +91,8 @@ def translate(images, pixels: int, stream) -> np.ndarray:
 def affine(images, stream, rotate: float = 0, shift: float = 0, shear: float = 0, zoom: float = 0) -> np.ndarray:
     """Each image rotated, shifted, sheared and zoomed about its centre, all in one resampling.
 
-    rotate, shear: degrees; shift: fraction of the side; zoom: of 1, drawn separately for height and width; each drawn evenly
-    from −bound to bound (the zoom around 1). Bilinear, with weights in 256ths; edges are repeated. What Keras's
+    rotate, shear: degrees; shift: fraction of the side; zoom: of 1, drawn separately for height and width; each drawn
+    uniformly from −bound to bound (the zoom around 1). Bilinear, with weights in 256ths; edges are repeated. What Keras's
     `ImageDataGenerator` does, which the original used. images: uint8 (n, height, width, 3).
     """
     count, height, width, channels = images.shape

@@ -59,7 +59,7 @@ def threads() -> dict:
 
 @contextlib.contextmanager
 def precision(policy: str):
-    """Keras's dtype policy, "float32" or "mixed_bfloat16", while the block builds a model; the former one afterwards."""
+    """Keras's dtype policy, "float32" or "mixed_bfloat16", while a block builds a model; then the former one again."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:

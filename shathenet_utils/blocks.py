@@ -78,8 +78,8 @@ def torch_uniform():
 
 @registered
 class CollapsedTruncatedNormal(keras.initializers.Initializer):
-    """Initial 2×2 kernels that compute what v1.0's 7×7 kernels would at first: those are drawn, and the weights that lie
-    over one pixel of the small image are added up.
+    """Initial 2×2 kernels that compute what v1.0's 7×7 kernels would at first: those are drawn, and the weights that
+    lie over one pixel of the small image are added up.
 
     The 7×7 kernel (side factor + 1, stride `factor`) lies over an image that was enlarged `factor` times by repeating
     pixels, so `counts` = factor², factor, factor and 1 of its weights share a pixel. average: their mean, not their
@@ -131,8 +131,8 @@ class ScaledConv2D(layers.Conv2D):
 
 
 def inception(
-    x, filters: int, activation: str | None = "relu", kernel_sizes: tuple[int, ...] = (1, 3, 5), factorised: bool = True,
-    **arguments,
+    x, filters: int, activation: str | None = "relu", kernel_sizes: tuple[int, ...] = (1, 3, 5),
+    factorised: bool = True, **arguments,
 ):  # fmt: skip
     """Kernels of different size side by side, joined by concatenation: square ones and, if factorised, 5×5 as 1×5 and
     5×1; as many filters each.

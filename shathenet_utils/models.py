@@ -92,7 +92,7 @@ def v1_1(size: int = 36, classes: int = 10, original: bool = False, dense_units:
 
     size: the side to which CIFAR-10's 32×32 images are enlarged (bilinear), 36 (36.6M MACs) or 40 (43.7M); the
     original's three max-pools are left out, so that the last feature map is 5×5×128 as there. original: as the original
-    has it, enlarged to 299×299, with the pools: 1.48G MACs. Another size, or another dense_units, changes the parameters.
+    has it, enlarged to 299×299, with the pools: 1.48G MACs. Another size or dense_units changes the parameters.
     Source: github.com/Shathe/DeepLearning, ShatheNet/models/ShatheNet.py (there ShatheNet_v1_2 in its last state).
     """
     size = 299 if original else size
@@ -132,8 +132,8 @@ def v1_2(
     """ShatheNet v1.2: five pairs of convolutions with pools between them, and two dense layers; 1,269,418 parameters.
 
     CIFAR-10's 32×32 images are enlarged to 48×48 (bilinear), padding is "same", and the original's fifth pool is left
-    out, so that the last feature map is 3×3×128 as there; 118M MACs. original: as the original has it, enlarged to 224×224,
-    padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first pair, 3×3
+    out, so that the last feature map is 3×3×128 as there; 118M MACs. original: as the original has it, enlarged to
+    224×224, padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first pair, 3×3
     in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` with these
     kernel_sizes and, if factorised, a factorised 5×5. widths: filters of the pairs, for the latter multiples of the
     number of branches. kernel_initializer: of the convolutions; the original's has the standard deviation 0.05 whatever
@@ -170,8 +170,8 @@ def thin_resnet(widths: tuple[int, ...] = (9, 16, 27), classes: int = 10) -> ker
     """A residual network of one block per width, after He et al. (2016); 17,058 parameters, 3.4M MACs at the default
     widths.
 
-    The first convolution and each block have a width of their own; every block but the first halves the feature map's side.
-    Where the width or the side changes, the way around the block is a 1×1 convolution.
+    The first convolution and each block have a width of their own; every block but the first halves the feature map's
+    side. Where the width or the side changes, the way around the block is a 1×1 convolution.
     """
     images = keras.Input((32, 32, 3), name="images")
     x = layers.Rescaling(1 / 255, name="scale")(images)
@@ -279,8 +279,8 @@ _LITE0_STAGES = (
 
 
 def efficientnet_lite0(size: int = 128, classes: int = 10) -> keras.Model:
-    """EfficientNet-Lite0 with a head of its own, on images enlarged (bilinear) to size × size; random weights. Its batch
-    norms are frozen (`freeze_batch_norm`), all else trains. 3,425,834 parameters with ten classes.
+    """EfficientNet-Lite0 with a head of its own, on images enlarged (bilinear) to size × size; random weights. Its
+    batch norms are frozen (`freeze_batch_norm`), all else trains. 3,425,834 parameters with ten classes.
 
     Its layer "features" gives `FEATURES` numbers per image, from 0 to 6. `pretrained.load_lite0` gives it ImageNet's
     weights.

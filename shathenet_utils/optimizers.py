@@ -27,8 +27,8 @@ def learning_rate(recipe: Recipe, steps: int):
 
 
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A straight rise from `warmup_from` · peak to the peak in `steps` steps, then another schedule from its beginning, or
-    none."""
+    """A straight rise from `warmup_from` · peak to the peak in `steps` steps, then another schedule from its beginning,
+    or none."""
 
     def __init__(self, peak: float, warmup_from: float, steps: int, after=None):
         self.peak, self.warmup_from, self.steps, self.after = peak, warmup_from, steps, after

@@ -82,7 +82,7 @@ def confusion(matrix, class_names, *, name: str) -> Drawing:
     best, worst = right.argmax(), right.argmin()
     alt = (
         f"Confusion matrix. Highest accuracy: {class_names[best]} ({right[best]:.0%}); lowest: {class_names[worst]} "
-        f"({right[worst]:.0%}); most frequent error: {class_names[i]} predicted as {class_names[j]} ({wrong[i, j]:.0%})."
+        f"({right[worst]:.0%}); most frequent error: {class_names[i]} as {class_names[j]} ({wrong[i, j]:.0%})."
     )
     return Drawing(figure, name, alt)
 
