@@ -92,8 +92,8 @@ def affine(images, stream, rotate: float = 0, shift: float = 0, shear: float = 0
     """Each image rotated, shifted, sheared and zoomed about its centre, all in one resampling.
 
     rotate, shear: degrees; shift: fraction of the side; zoom: of 1, drawn separately for height and width; each drawn
-    uniformly from −bound to bound (the zoom around 1). Bilinear, with weights in 256ths; edges are repeated. What Keras's
-    `ImageDataGenerator` does, which the original used. images: uint8 (n, height, width, 3).
+    uniformly from −bound to bound (the zoom around 1). Bilinear, with weights in 256ths; edges are repeated. What
+    Keras's `ImageDataGenerator` does, which the original used. images: uint8 (n, height, width, 3).
     """
     count, height, width, channels = images.shape
     if channels != 3:

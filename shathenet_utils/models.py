@@ -133,8 +133,8 @@ def v1_2(
 
     CIFAR-10's 32×32 images are enlarged to 48×48 (bilinear), padding is "same", and the original's fifth pool is left
     out, so that the last feature map is 3×3×128 as there; 118M MACs. original: as the original has it, enlarged to
-    224×224, padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first pair, 3×3
-    in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` with these
+    224×224, padding "valid", five pools: 2.2G MACs. kernels: "stacked" as the original stacks them, 5×5 in the first
+    pair, 3×3 in the others; "3x3" or "5x5" throughout; or "side_by_side", each convolution an `inception` with these
     kernel_sizes and, if factorised, a factorised 5×5. widths: filters of the pairs, for the latter multiples of the
     number of branches. kernel_initializer: of the convolutions; the original's has the standard deviation 0.05 whatever
     the kernel's size.

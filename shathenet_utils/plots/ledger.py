@@ -13,7 +13,8 @@ def ledger(networks: dict[str, tuple], published: Iterable[dict], *, name: str) 
     the book's networks among published ones.
 
     networks: the book's, label → (parameters, mean accuracy, low, high). published: entries of `records.published`;
-    those that say `"original": True`, of the document that the book grew from, stand out. Others are named where there is room.
+    those that say `"original": True`, of the document that the book grew from, stand out. Others are named where there
+    is room.
     """
     figure, axes = new_figure(8, 5.6)
     ax, words, labels = axes[0][0], [], []
