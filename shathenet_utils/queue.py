@@ -111,7 +111,7 @@ def _counted(runs: int) -> str:
 
 
 def _hours(core_seconds: float) -> str:
-    return f"{core_seconds / cores() / 3600:.1f} hours on {cores()} cores"
+    return f"{core_seconds / cores() / 3600:.1f} hours on {cores()} core{'s' * (cores() != 1)}"
 
 
 def cores() -> int:
