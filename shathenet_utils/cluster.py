@@ -86,7 +86,7 @@ class CheckpointStore:
 def _work(
     store, number: int, run: runner.Run, data: datasets.Dataset, features: datasets.Dataset | None
 ) -> tuple[dict, dict[str, bytes]] | str:
-    """Train one run in this process: its record and its weights files, or a sentence that says why there is none."""
+    """Train one run in this process: its record and its weights files, or, in a sentence, why there is none."""
     import ray
 
     with tempfile.TemporaryDirectory(prefix="shathenet-") as folder, ThreadPoolExecutor(1, "store") as beside:
@@ -272,7 +272,7 @@ def _inputs(entries: list[Entry]) -> list[tuple[datasets.Dataset, datasets.Datas
 def train(runs: Sequence[runner.Run], address: str, cores: int = 1) -> list[Entry]:
     """Train runs on the cluster at `address`, `cores` cores each; returns those that were to do.
 
-    Their states: "finished", "diverged", "failed" (then `error` says why), or "stopped" by Ctrl-C, which leaves their
+    Their states: "finished", "diverged", "failed" (with an `error`), or "stopped" by Ctrl-C, which leaves their
     checkpoints where a local run goes on from them. Raises ClusterError, what `runner.train_run` would raise, and
     ValueError for evidence with other threads than its experiment declares.
     """
