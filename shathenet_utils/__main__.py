@@ -1,8 +1,10 @@
 """python -m shathenet_utils train|queue|list|table|check|bench|facts|rerun: the book's records from a terminal."""
 
 import argparse
+import codecs
 import os
 import sys
+import unicodedata
 
 from shathenet_utils import ROOT, book, files, runner, worker
 from shathenet_utils.book import evidence, ledger
@@ -199,8 +201,20 @@ def _rerun(arguments) -> None:
         sys.exit(f"error: {error}")
 
 
+def _plainer(error: UnicodeEncodeError) -> tuple[str, int]:
+    """What a terminal without a letter shows in its place: "12 - 13" for "12 – 13"."""
+    letters = error.object[error.start : error.end].translate({ord("–"): "-", ord("−"): "-", ord("→"): "->"})
+    return unicodedata.normalize("NFKD", letters).encode("ascii", "replace").decode(), error.end
+
+
+codecs.register_error("plainer", _plainer)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and do what it says; what goes wrong is one sentence on stderr and exit code 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="plainer")
     parser = argparse.ArgumentParser(prog="python -m shathenet_utils", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="train runs of your own that are not there yet")
