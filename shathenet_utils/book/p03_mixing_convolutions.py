@@ -35,10 +35,18 @@ _BRANCHES = {
     ),
 }  # fmt: skip
 _HE_RATES = {"3e-4": 3e-4, "1e-3": 1e-3, "3e-3": 3e-3}
+_HE_BEST = dict.fromkeys(KERNELS, 1e-3)
+"""Each kind's learning rate with He initialisation; the sweep decides."""
 
 
 def _he(arguments: dict) -> dict:
     return {**arguments, "kernel_initializer": "he_normal"}
+
+
+def _tuned(name: str, epochs: int) -> Variant:
+    arguments, label = KERNELS[name]
+    recipe = dataclasses.replace(_KERNELS, learning_rate=_HE_BEST[name], epochs=epochs)
+    return Variant(name, "v1_2", recipe, _he(arguments), label, tuned_by="v1_2_kernels_he_sweep")
 
 
 EXPERIMENTS = (
@@ -90,6 +98,18 @@ EXPERIMENTS = (
             for at, rate in _HE_RATES.items()
         ),
         sweep=True,
+        planned=True,
+    ),
+    Experiment(
+        name="v1_2_kernels_he",
+        question="At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
+        variants=tuple(_tuned(name, epochs=8) for name in KERNELS),
+        planned=True,
+    ),
+    Experiment(
+        name="v1_2_kernels_long",
+        question="Does the order of the two that decide stay, with three times the epochs?",
+        variants=tuple(_tuned(name, epochs=24) for name in ("3x3", "side_by_side")),
         planned=True,
     ),
 )  # fmt: skip
