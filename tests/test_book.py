@@ -526,7 +526,7 @@ def test_the_ledgers_figure_names_every_network_of_ours():
     drawing = ledger.ledger_figure()
     for label, row in ledger.ledger().items():
         short, mean = label.partition(",")[0], row["accuracy"].mean
-        assert f"ours, {short}, {mean:.1%} with {row['parameters']:,}" in drawing.alt
+        assert f"{short} {mean:.1%} with {row['parameters']:,}" in drawing.alt
 
 
 def test_the_readmes_table_stands_between_its_marks():
