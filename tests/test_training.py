@@ -537,9 +537,13 @@ def test_float_images_are_not_predicted(trained, data):
 
 
 @pytest.mark.parametrize(
-    "recipe", [flat_recipe(epochs=5, optimizer="sgd", learning_rate=1e30), flat_recipe(5, 1000, "sgd", 1e38)],
+    "recipe",
+    [
+        flat_recipe(epochs=5, optimizer="sgd", learning_rate=1e30),
+        flat_recipe(5, 1000, optimizer="sgd", learning_rate=1e38),
+    ],
     ids=["in the loss", "in the weights of the last step"],
-)  # fmt: skip
+)
 def test_a_loss_that_is_no_number_ends_the_run_as_diverged(data, recipe):
     fitted = training.fit(built(models.v1_0), data, recipe)
     assert fitted.status == "diverged"
