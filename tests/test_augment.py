@@ -147,7 +147,8 @@ def test_affine_with_nothing_to_do_gives_the_image_itself():
 
 def test_affine_keeps_an_image_of_one_colour_and_tells_of_other_channels():
     flat = np.broadcast_to(np.array([0, 128, 255], np.uint8), (5, 32, 32, 3))
-    np.testing.assert_array_equal(epoch(ORIGINAL_AUGMENTATION.identity() | {"channel_shift": 0.0}, images=flat).images, flat)
+    fields = ORIGINAL_AUGMENTATION.identity() | {"channel_shift": 0.0}
+    np.testing.assert_array_equal(epoch(fields, images=flat).images, flat)
     with pytest.raises(ValueError, match="three channels, not 1"):
         augment.affine(some_images()[..., :1], np.random.default_rng(0), rotate=5)
 

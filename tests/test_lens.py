@@ -160,9 +160,7 @@ def test_nested_and_sequential_networks_are_unfolded(page):
     assert [layer["name"].split("/")[0] for layer in found].count("inner") == 4
     np.testing.assert_allclose(ours[-1], np.asarray(model(image[None]))[0], atol=1e-5)
     chain = rounded(keras.Sequential([keras.Input((5, 4, 2)), layers.Conv2D(3, 2), layers.Flatten()]))
-    np.testing.assert_allclose(
-        in_javascript(page, chain, image)[1][-1], np.asarray(chain(image[None]))[0], atol=1e-5
-    )
+    np.testing.assert_allclose(in_javascript(page, chain, image)[1][-1], np.asarray(chain(image[None]))[0], atol=1e-5)
 
 
 class Doubles(layers.Layer):

@@ -374,9 +374,7 @@ def test_an_edited_kernel_changes_the_rest_as_in_keras_and_is_reset(opened, netw
     other.get_layer("conv1").set_weights([kernel, bias])
     np.testing.assert_allclose(chances(page), np.asarray(other(images[:1]))[0], atol=1e-5)
     right = [int((np.asarray(one(images)).argmax(axis=1) == [3, 1, 2]).sum()) for one in (other, network)]
-    page.get_by_text(
-        f"Edited, the network gets {right[0]} of these 3 images right; as trained, {right[1]}."
-    ).wait_for()
+    page.get_by_text(f"Edited, the network gets {right[0]} of these 3 images right; as trained, {right[1]}.").wait_for()
     page.get_by_role("button", name="reset").click()
     np.testing.assert_array_equal(chances(page), start)
 
