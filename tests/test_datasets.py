@@ -12,6 +12,7 @@ import io
 import itertools
 import os
 import pickle
+import re
 import resource
 import shutil
 import signal
@@ -59,7 +60,7 @@ def sentence(refused, kind=datasets.DatasetError):
 
 
 def numbers(images):
-    """Which picture of the miniature each is."""
+    """Which image of the miniature each is."""
     return np.ascontiguousarray(images[:, 0, :4, 0]).view("<u4")[:, 0]
 
 
@@ -209,8 +210,8 @@ def undivided(official):
     return datasets.cifar10(validation=0)
 
 
-def pictures(data, *parts):
-    """A digest of each picture and its label."""
+def digests(data, *parts):
+    """A digest of each image and its label."""
     return [
         (hashlib.md5(image, usedforsecurity=False).digest(), label)
         for part in parts
@@ -230,7 +231,7 @@ def test_cifar10_is_what_it_is_known_to_be(real, undivided):
             assert not labels.flags.writeable
         assert data.split == dict(zip(PARTS, sizes, strict=True)) | {"seed": 0}
         assert data.class_names == CIFAR10_CLASSES
-        assert data.fingerprint == "06d45d5028e7229b"
+        assert data.fingerprint == "b799f18d534fc458"
         assert "Krizhevsky" in data.provenance
     assert undivided.train_labels[:10].tolist() == [6, 9, 9, 4, 1, 1, 2, 7, 8, 3]
     assert undivided.test_labels[:10].tolist() == [3, 8, 8, 0, 6, 6, 1, 6, 3, 1]
@@ -239,12 +240,12 @@ def test_cifar10_is_what_it_is_known_to_be(real, undivided):
 
 @pytest.mark.needs_cifar10
 def test_the_split_divides_the_official_training_set_and_keeps_its_order(real, undivided):
-    everything = pictures(undivided, "train")
-    assert sorted(pictures(real, "train", "validation")) == sorted(everything)
+    everything = digests(undivided, "train")
+    assert sorted(digests(real, "train", "validation")) == sorted(everything)
     for part in ("train", "validation"):
         rest = iter(everything)
-        assert all(picture in rest for picture in pictures(real, part)), f"{part} has another order"
-    assert pictures(real, "test") == pictures(undivided, "test")
+        assert all(image in rest for image in digests(real, part)), f"{part} has another order"
+    assert digests(real, "test") == digests(undivided, "test")
 
 
 @pytest.mark.needs_cifar10
@@ -319,7 +320,7 @@ def test_flipped_bytes_are_found_wherever_they_are(official, tmp_path, name):
     flip_bytes(official, tmp_path, name, 30)
 
 
-# The miniature: picture i is black but for its number, in its first four red pixels
+# The miniature: image i is black but for its number, in its first four red pixels
 
 
 @pytest.fixture(scope="module")
@@ -349,10 +350,10 @@ def miniature(miniature_files, monkeypatch):
     return folder, labels
 
 
-def test_a_picture_lies_as_it_was_drawn(miniature):
-    picture = datasets.cifar10(folder=miniature[0]).test_images[0]
+def test_an_image_lies_as_it_was_drawn(miniature):
+    image = datasets.cifar10(folder=miniature[0]).test_images[0]
     for row, column in itertools.product(range(32), range(32)):
-        assert tuple(picture[row, column]) == (8 * row, column, row ^ column)
+        assert tuple(image[row, column]) == (8 * row, column, row ^ column)
 
 
 @pytest.mark.parametrize("validation", [0, 10, 5000, 49_990])
@@ -498,9 +499,9 @@ MISTAKES = {
     "what was never put": lambda: a_batch(labels=Opcodes(b"h\x07")),
     "half of a batch": lambda: a_batch()[:15_000_000],
     "a batch without its end": lambda: a_batch()[:-1],
-    "no pictures": lambda: a_batch(data=...),
-    "pictures of no array": lambda: a_batch(data=BLACK),
-    "a list of pictures": lambda: a_batch(data=[[0]]),
+    "no images": lambda: a_batch(data=...),
+    "images of no array": lambda: a_batch(data=BLACK),
+    "a list of images": lambda: a_batch(data=[[0]]),
     "an empty array": lambda: a_batch(data=call("numpy.core.multiarray._reconstruct")),
     "a bare class": lambda: a_batch(data=named("numpy.ndarray")),
     "an array of text": lambda: a_batch(data=array("text")),
@@ -510,8 +511,8 @@ MISTAKES = {
     "an array of signed bytes": lambda: a_batch(data=array(BLACK, code=b"i1")),
     "an array of larger numbers": lambda: a_batch(data=array(BLACK, (2500, 3072), b"i4")),
     "an array of a deep type": lambda: a_batch(data=array(b"", (0,), DEEP)),
-    "one picture too few": lambda: a_batch(data=array(bytes(9_999 * 3072), (9_999, 3072))),
-    "pictures by column": lambda: a_batch(data=array(BLACK, (3072, 10_000))),
+    "one image too few": lambda: a_batch(data=array(bytes(9_999 * 3072), (9_999, 3072))),
+    "images by column": lambda: a_batch(data=array(BLACK, (3072, 10_000))),
     "a shape beyond all memory": lambda: a_batch(data=array(b"", (2**31 - 1, 2**31 - 1))),
     "no labels": lambda: a_batch(labels=...),
     "None for labels": lambda: a_batch(labels=None),
@@ -547,11 +548,11 @@ def test_nothing_is_executed_on_behalf_of_a_file(tmp_path, monkeypatch, trap):
 
 
 @pytest.mark.parametrize("content", MISTAKES.values(), ids=MISTAKES)
-def test_what_holds_no_pictures_is_refused_in_one_sentence(tmp_path, monkeypatch, content):
+def test_what_holds_no_images_is_refused_in_one_sentence(tmp_path, monkeypatch, content):
     monkeypatch.chdir(tmp_path)
     with little_memory():
         said = refusal(tmp_path, {"data_batch_1": content()}, monkeypatch)
-    assert "data_batch_1 does not hold CIFAR-10 pictures: " in said
+    assert "data_batch_1 does not hold CIFAR-10 images: " in said
     assert ": ." not in said
     assert "Delete the folder" in said
     assert not Path("executed").exists()
@@ -564,7 +565,7 @@ def test_what_holds_no_pictures_is_refused_in_one_sentence(tmp_path, monkeypatch
 )
 def test_other_classes_are_refused(tmp_path, monkeypatch, names):
     said = refusal(tmp_path, {"batches.meta": pickled(META | {b"label_names": names})}, monkeypatch)
-    assert "batches.meta does not hold CIFAR-10 pictures: " in said
+    assert "batches.meta does not hold CIFAR-10 images: " in said
 
 
 @tries(200)
@@ -573,7 +574,7 @@ def test_random_bytes_are_refused_in_one_sentence(name, content):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, little_memory():
         (Path(folder) / name).write_bytes(content)
         patch.setitem(CIFAR10_MD5, name, md5(content))
-        with pytest.raises(datasets.DatasetError, match=f"{name} does not hold CIFAR-10 pictures: ") as refused:
+        with pytest.raises(datasets.DatasetError, match=f"{name} does not hold CIFAR-10 images: ") as refused:
             datasets._read_cifar10_file(Path(folder), name)
     sentence(refused)
 
@@ -588,7 +589,7 @@ def test_a_few_altered_bytes_are_harmless_or_refused_in_one_sentence(changes):
         content[position] = byte
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch, little_memory():
         said = refusal(Path(folder), {"batches.meta": bytes(content)}, patch)
-    assert "batches.meta does not hold CIFAR-10 pictures" in said or "data_batch_1 can't be read" in said
+    assert "batches.meta does not hold CIFAR-10 images" in said or "data_batch_1 can't be read" in said
 
 
 def test_a_file_is_checked_before_it_is_opened(tmp_path, monkeypatch):
@@ -1002,8 +1003,8 @@ def test_what_is_no_dataset_is_refused(part):
     tiny = tiny_dataset()
     images, labels = getattr(tiny, f"{part}_images"), getattr(tiny, f"{part}_labels")
     for change, said in [
-        ({"images": images.astype(np.float32)}, "needs uint8 pictures"),
-        ({"images": images[..., 0]}, "needs uint8 pictures"),
+        ({"images": images.astype(np.float32)}, "needs uint8 images"),
+        ({"images": images[..., 0]}, "needs uint8 images"),
         ({"images": images[1:]}, "a label each"),
         ({"labels": labels[:, None]}, "a label each"),
         ({"labels": labels - 1}, r"must lie in 0…9, not -1…8"),
@@ -1014,8 +1015,89 @@ def test_what_is_no_dataset_is_refused(part):
 
 
 def test_a_dataset_shows_its_sizes_and_fingerprint():
-    shown = repr(tiny_dataset(train=1200, seed=171))
-    assert shown == "Dataset(tiny: 1,200 train, 50 validation, 60 test; fingerprint 00000000000000ab)"
+    data = tiny_dataset(train=1200)
+    assert re.fullmatch("[0-9a-f]{16}", data.fingerprint)
+    assert repr(data) == f"Dataset(tiny: 1,200 train, 50 validation, 60 test; fingerprint {data.fingerprint})"
+
+
+def test_the_callers_own_arrays_stay_writable():
+    own = np.arange(6 * 8 * 8 * 3, dtype=np.uint8).reshape(6, 8, 8, 3)
+    labels = np.arange(6)
+    data = tiny_dataset(train_images=own, train_labels=labels)
+    other = dataclasses.replace(data, test_images=own, test_labels=labels)
+    assert not any(array.flags.writeable for array in (data.train_images, data.train_labels, other.test_images))
+    own[0], labels[0] = 0, 1
+    assert own.flags.writeable and labels.flags.writeable
+
+
+def without(data, part, rows):
+    """The dataset without some rows of a part."""
+    kept = np.delete(np.arange(len(getattr(data, f"{part}_labels"))), rows)
+    names = (f"{part}_images", f"{part}_labels")
+    return dataclasses.replace(data, **{name: getattr(data, name)[kept] for name in names})
+
+
+def altered(array, place):
+    changed = array.copy()
+    changed[place] = (changed[place] + 1) % 10
+    return changed
+
+
+TINY = tiny_dataset()
+CHANGES = {
+    "fewer training images": without(TINY, "train", range(20, 200)),
+    "one image less": without(TINY, "train", [7]),
+    "one training image twice": dataclasses.replace(
+        TINY, train_images=TINY.train_images[[0, *range(200)]], train_labels=TINY.train_labels[[0, *range(200)]]
+    ),
+    "fewer test images": without(TINY, "test", [0]),
+    "one pixel": dataclasses.replace(TINY, train_images=altered(TINY.train_images, (3, 4, 5, 0))),
+    "one pixel of the test set": dataclasses.replace(TINY, test_images=altered(TINY.test_images, (3, 4, 5, 0))),
+    "one label": dataclasses.replace(TINY, train_labels=altered(TINY.train_labels, 3)),
+    "one label of the validation set": dataclasses.replace(TINY, validation_labels=altered(TINY.validation_labels, 3)),
+    "two labels exchanged": dataclasses.replace(TINY, train_labels=TINY.train_labels[[1, 0, *range(2, 200)]]),
+    "the test set's order": dataclasses.replace(
+        TINY, test_images=TINY.test_images[::-1], test_labels=TINY.test_labels[::-1]
+    ),
+    "the classes' order": dataclasses.replace(TINY, class_names=CIFAR10_CLASSES[::-1]),
+}
+
+
+@pytest.mark.parametrize("changed", CHANGES.values(), ids=CHANGES)
+def test_other_images_or_labels_have_another_fingerprint(changed):
+    assert changed.fingerprint != TINY.fingerprint
+    assert changed.digest != TINY.digest
+
+
+def test_the_same_images_have_the_same_fingerprint_and_digest():
+    again = tiny_dataset(name="renamed", provenance="elsewhere; nobody; none")
+    assert (again.fingerprint, again.digest) == (TINY.fingerprint, TINY.digest)
+    assert len({tiny_dataset(seed=seed).fingerprint for seed in range(5)}) == 5
+
+
+def test_the_fingerprint_is_the_same_however_images_are_split_and_the_digest_is_not():
+    images = np.concatenate([TINY.train_images, TINY.validation_images])
+    labels = np.concatenate([TINY.train_labels, TINY.validation_labels])
+    found = set()
+    for count in (0, 100, 250):
+        order = np.random.default_rng(count).permutation(250)
+        train, held_out = order[count:], order[:count]
+        split = dataclasses.replace(
+            TINY, train_images=images[train], train_labels=labels[train], validation_images=images[held_out],
+            validation_labels=labels[held_out],
+        )  # fmt: skip
+        assert split.fingerprint == TINY.fingerprint
+        found.add(split.digest)
+    assert len(found) == 3 and TINY.digest not in found
+
+
+def test_a_fingerprint_never_drifts():
+    """Records hold it: another NumPy, another machine, another type of labels gives the same."""
+    assert (TINY.fingerprint, TINY.digest) == ("210db831036bd208", "b25a001d4528c85e")
+    narrow = dataclasses.replace(TINY, train_labels=TINY.train_labels.astype(np.int32))
+    strided = dataclasses.replace(TINY, test_images=np.asfortranarray(TINY.test_images))
+    assert narrow.fingerprint == strided.fingerprint == TINY.fingerprint
+    assert strided.digest == TINY.digest
 
 
 # The drawn shapes
@@ -1036,22 +1118,22 @@ def test_drawn_shapes_are_a_balanced_dataset(toys):
     assert "MIT" in toys.provenance
 
 
-def test_no_picture_is_drawn_twice(toys):
-    assert len(set(pictures(toys, *PARTS))) == 10_000
+def test_no_image_is_drawn_twice(toys):
+    assert len(set(digests(toys, *PARTS))) == 10_000
 
 
 @tries(20)
 @given(some.tuples(*[some.integers(0, 7).map(lambda tenth: 10 * tenth)] * 3), some.integers(0, 2**32 - 1))
-def test_the_same_seed_draws_the_same_pictures_and_another_one_others(counts, seed):
+def test_the_same_seed_draws_the_same_images_and_another_one_others(counts, seed):
     first, again, other = (datasets.toy_shapes(*counts, seed=drawn) for drawn in (seed, seed, (seed + 1) % 2**32))
     assert first.fingerprint == again.fingerprint
     assert len(first.fingerprint) == 16
     for part, count in zip(PARTS, counts, strict=True):
         assert np.bincount(getattr(first, f"{part}_labels"), minlength=10).tolist() == [count // 10] * 10
-    assert pictures(first, *PARTS) == pictures(again, *PARTS)
+    assert digests(first, *PARTS) == digests(again, *PARTS)
     if sum(counts):
         assert first.fingerprint != other.fingerprint
-        assert not set(pictures(first, *PARTS)) & set(pictures(other, *PARTS))
+        assert not set(digests(first, *PARTS)) & set(digests(other, *PARTS))
 
 
 @tries(100)
@@ -1071,7 +1153,7 @@ def test_ten_thousand_shapes_are_drawn_in_a_moment():
 
 
 def test_a_class_is_a_texture_and_a_shape(toys):
-    """Where a class's pictures differ from their ground is its shape; stripes run up and down, checks both ways."""
+    """Where a class's images differ from their ground is its shape; stripes run up and down, checks both ways."""
     rows, columns = np.mgrid[-15.5:16, -15.5:16]
     across, along, distance = np.abs(columns), np.abs(rows), np.hypot(rows, columns)
     silhouettes = {
@@ -1116,13 +1198,13 @@ def test_a_linear_model_learns_next_to_nothing_of_the_shapes(toys):
 
 @pytest.mark.slow
 def test_a_small_network_learns_nearly_all_of_the_shapes(toys):
-    from shathenet_utils import models, training  # here, for these load TensorFlow
-    from shathenet_utils.blocks import keras, layers
+    from shathenet_utils import training  # here, for these load TensorFlow
+    from shathenet_utils.backend import keras, layers
     from shathenet_utils.recipes import Recipe
 
     training.set_seed(0)
     x = inputs = keras.Input((32, 32, 3))
-    x = models.PixelScaling()(x)
+    x = layers.Rescaling(1 / 255)(x)
     for filters in (24, 48, 48):
         x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
         x = layers.MaxPooling2D()(layers.ReLU()(layers.BatchNormalization()(x)))
@@ -1134,14 +1216,28 @@ def test_a_small_network_learns_nearly_all_of_the_shapes(toys):
     assert training.accuracy(training.predict(model, toys.test_images), toys.test_labels) > 0.85
 
 
-def test_few_draws_the_same_number_of_each_class_by_a_seed():
+def test_a_subset_has_the_same_number_of_each_class_drawn_by_a_seed():
     data = tiny_dataset()
-    first, again, other = (datasets.few(data, 4, seed) for seed in (0, 0, 1))
+    first, again, other = (datasets.subset_per_class(data, 4, seed) for seed in (0, 0, 1))
     assert np.bincount(first.train_labels).tolist() == [4] * 10
     np.testing.assert_array_equal(first.train_images, again.train_images)
     assert not np.array_equal(first.train_images, other.train_images)
     assert len({image.tobytes() for image in first.train_images}) == 40
     assert (first.split["train"], first.split["drawn by"], len(first.test_labels)) == (40, 0, 60)
-    assert datasets.few(data, 0, 0) is data
-    with pytest.raises(ValueError, match=r"^few\(\): tiny has 20 pictures of airplane, not 21\.$"):
-        datasets.few(data, 21, 0)
+    assert len({data.fingerprint, first.fingerprint, other.fingerprint}) == 3
+    assert datasets.subset_per_class(data, 0, 0) is data
+    with pytest.raises(ValueError, match=r"^subset_per_class\(\): tiny has 20 images of airplane, not 21\.$"):
+        datasets.subset_per_class(data, 21, 0)
+
+
+def test_which_images_a_seed_draws_never_drifts():
+    """Records of small training sets rest on it, and NumPy doesn't promise the stream of this generator."""
+    stream = np.random.default_rng(1)
+    data = tiny_dataset(train_images=stream.integers(0, 256, (200, 2, 2, 3), dtype=np.uint8))
+    drawn = datasets.subset_per_class(data, 3, seed=5)
+    rows = [np.flatnonzero((data.train_images == image).all(axis=(1, 2, 3)))[0] for image in drawn.train_images]
+    assert sorted(rows) == rows
+    assert rows == [
+        16, 19, 22, 23, 30, 36, 49, 57, 61, 79, 87, 90, 91, 95, 96, 104, 114, 118, 130, 132, 148, 152, 153, 174, 175,
+        178, 183, 185, 187, 191,
+    ]  # fmt: skip
