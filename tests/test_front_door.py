@@ -18,7 +18,9 @@ from collections import namedtuple
 import pytest
 
 import bootstrap
-from shathenet_utils import ROOT, bench, experiments, lesson
+from shathenet_utils import ROOT, lesson
+from shathenet_utils.benchmarks import tables
+from shathenet_utils.book import ledger
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ("README.md", "data/README.md")
@@ -42,20 +44,20 @@ def make(*arguments, **environment):
 
 
 def test_the_readmes_tables_are_what_the_records_say():
-    written = experiments.with_table(README, experiments.readme_table())
-    written = experiments.with_table(written, bench.readme_table(), bench.README_MARKS)
+    written = ledger.with_table(README, ledger.readme_table())
+    written = ledger.with_table(written, tables.readme_table(), tables.README_MARKS)
     assert written == README, "Write it anew: make table."
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_link_and_picture_of_a_document_is_there(document):
+def test_every_link_and_image_of_a_document_is_there(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)]+)\)", text)
     local = [link for link in links if not link.startswith(("http:", "https:"))]
     assert all(((ROOT / document).parent / link).exists() for link in local), local
 
 
-def test_every_picture_of_the_readme_has_words():
+def test_every_image_of_the_readme_has_words():
     words = re.findall(r"!\[([^\]]*)\]", README)
     assert words
     assert all(len(text) > 40 for text in words)
