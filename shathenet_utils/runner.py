@@ -241,13 +241,13 @@ def train_run(
     Raises ValueError where `record` asks for what evidence must not be: an undeclared run, a shorter budget, other
     data, other threads than declared; FileError where the record could not be written.
     """
-    from shathenet_utils import backend
-
     check_budget(budget)
     if record and (data is not None or seconds is not None):
         raise ValueError("Only a run of the full budget on the declared data can be recorded.")
     if record:
         check_evidence(experiment, variant, seed, budget)
+    from shathenet_utils import backend  # here: a mistake is told without waiting for TensorFlow
+
     if record and backend.threads() != {"inter_op": 1, "intra_op": experiment.threads}:
         raise ValueError(
             f"{experiment.name} is recorded with {experiment.threads} of TensorFlow's threads, and this process has "
