@@ -11,10 +11,17 @@ _KERNEL = np.array([[1, 0], [-1, 2]])
 _BIAS = -1
 
 
-def _convolution_by_hand():
-    """Every window of the image times the kernel, plus the bias, after ReLU: (2, 2)."""
+def _feature_map_is_wrong(rows):
+    """Compares with every window of the image times the kernel, plus the bias, after ReLU; names one wrong value."""
     windows = np.lib.stride_tricks.sliding_window_view(_IMAGE, _KERNEL.shape)
-    return np.maximum((windows * _KERNEL).sum(axis=(2, 3)) + _BIAS, 0)
+    expected = np.maximum((windows * _KERNEL).sum(axis=(2, 3)) + _BIAS, 0)
+    given = np.asarray(rows, float)
+    if given.shape != expected.shape:
+        return f"a 2×2 kernel fits at 2×2 positions of a 3×3 image, so the shape is (2, 2), not {given.shape}."
+    for row, column in np.argwhere(given != expected):
+        value = f"{given[row, column]:g}"
+        return f"the value in row {row}, column {column} is {value}, expected {expected[row, column]}."
+    return ""
 
 
 def _output_size(size, kernel_size, stride, padding):
@@ -42,7 +49,9 @@ def _losses_are_wrong(losses, kernel_initializer):
 
 EXERCISES = {
     "01.1": Exercise(
-        reference=_convolution_by_hand,
+        reference=None,
+        accepts=_feature_map_is_wrong,
+        expects="a list of two rows of two numbers",
         hint="Lay the kernel over the top left 2×2 window: 1·1 + 2·0 + 0·(−1) + 1·2, then add the bias. ReLU sets "
         "negative values to zero.",
     ),
@@ -69,7 +78,7 @@ EXERCISES = {
         feedback={
             "A": "overfitting is more than a gap: the training curve rises while the validation curve does not. At "
             "1e-4 both still rise.",
-            "C": "a network that underfits would still gain validation accuracy from more epochs; this one is flat.",
+            "C": "the height of the training curve does not matter: it rises while the validation curve hardly does.",
             "D": "the curves at 1e-4 still rise, but the figure ends there: how far they would get is not shown.",
         },
         hint="Look at the right half of both curves: which of them still rise?",
