@@ -374,7 +374,9 @@ def test_an_edited_kernel_changes_the_rest_as_in_keras_and_is_reset(opened, netw
     other.get_layer("conv1").set_weights([kernel, bias])
     np.testing.assert_allclose(chances(page), np.asarray(other(images[:1]))[0], atol=1e-5)
     right = [int((np.asarray(one(images)).argmax(axis=1) == [3, 1, 2]).sum()) for one in (other, network)]
-    page.get_by_text(f"Edited, the network gets {right[0]} of these 3 images right; as trained, {right[1]}.").wait_for()
+    page.get_by_text(
+        f"Edited, the network classifies {right[0]} of these 3 images correctly; as trained, {right[1]}."
+    ).wait_for()
     page.get_by_role("button", name="reset").click()
     np.testing.assert_array_equal(chances(page), start)
 
@@ -553,7 +555,7 @@ def test_images_of_another_size_are_refused_in_one_sentence(network):
         payload.payload(network, np.zeros((1, 28, 28, 3), np.uint8))
     with pytest.raises(payload.LensError, match="not float32"):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.float32))
-    with pytest.raises(payload.LensError, match="The snapshots are not of v1_0: they lack conv1/bias"):
+    with pytest.raises(payload.LensError, match="The weight history is not of v1_0: it lacks conv1/bias"):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.uint8), weight_history={"x": np.zeros((2, 3))})
 
 
@@ -778,7 +780,7 @@ def test_the_page_has_no_fault_of_accessibility(opened, network, images, scheme)
     page = opened(network, images, [3, 1, 2], CLASSES, history={"loss": [1.5], "accuracy": [0.5]})
     page.emulate_media(color_scheme=scheme)
     page.get_by_text("Your own image", exact=True).click()
-    page.get_by_text("filters never answer").wait_for()
+    page.get_by_text("filters never respond").wait_for()
     faults = Axe().run(page).response["violations"]
     assert [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in faults] == []
 
