@@ -69,6 +69,7 @@ def learning_curves(runs: Runs, variants=None, *, columns: int = 3, name: str) -
             ax.plot([], [], color="0.3", linestyle="--", label="yours")
             ax.legend(loc="lower right", frameon=False)
         ax.set(title=runs.labels[variant], xlabel="epoch")
+        ax.margins(y=0.12)  # room for the label of the upper curve
         words_ = ", ".join(f"{label} accuracy at {value:.1%}" for label, (value, *_) in ends.items())
         words_ = words_.replace("accuracy at", "accuracy ends at", 1) or "no seed finished"
         sentences.append(f"{runs.labels[variant]}: {words_}{_lost(runs, variant)}")
@@ -172,8 +173,8 @@ def sweep(runs: Runs, *, series: dict[str, list[str]] | None = None, name: str) 
         words.append(f"{label} {found}".strip() + (f", diverged at {lost}" if lost else ""))
     ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy")
     percent_axis(ax.yaxis)
-    if len(series) > 1:
-        ax.legend(frameon=False)
+    if len(series) > 1:  # below: lines may pass anywhere
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return Drawing(figure, name, f"Validation accuracy against learning rate: {'; '.join(words)}.")
 
 
