@@ -174,7 +174,7 @@ def sweep(runs: Runs, *, series: dict[str, list[str]] | None = None, name: str) 
     ax.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy")
     percent_axis(ax.yaxis)
     if len(series) > 1:  # below: lines may pass anywhere
-        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+        ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False, fontsize=9)
     return Drawing(figure, name, f"Validation accuracy against learning rate: {'; '.join(words)}.")
 
 
