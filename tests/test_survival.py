@@ -22,7 +22,7 @@ import os, signal, sys
 sys.path.insert(0, "tests")
 from helpers import tiny_dataset
 from shathenet_utils import files, models, records, runner, training
-from shathenet_utils.experiment import custom_experiment
+from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Augmentation, Optimizer, Recipe, Schedule
 
 def my_network():
@@ -65,7 +65,8 @@ recipe = Recipe(
     averaging="lookahead", augmentation=Augmentation(flip="alternating", translate=2),
     schedule=Schedule("linear", warmup=0.2),
 )
-experiment = custom_experiment(my_network, recipe, seeds=[0])
+mine = (Variant("mine", my_network, recipe),)
+experiment = Experiment("custom", "?", mine, seeds=(0,), keep_weight_history=("mine",), custom=True)
 runner.train(experiment, data=tiny_dataset(), on_epoch=say)
 print("done", flush=True)
 """
@@ -80,12 +81,14 @@ def start(folder, moment="never", epoch=0):
 
 
 def result(folder):
-    """What a run's record says, but for the times; and that nothing else is left."""
-    (path,) = (path for path in folder.rglob("*") if path.is_file())
+    """What a run's record and the weights of its epochs hold, but for the times; and that nothing else is left."""
+    path, kept = sorted(path for path in folder.rglob("*") if path.is_file())
+    assert (path.name, kept.name) == ("seed0.json", "seed0_epochs.npz")
     record = records.load(path)
     assert record["epochs"] == 12
+    assert record["weights"]["history"]["sha256"] == files.sha256_of(kept.read_bytes())
     del record["history"]["seconds"]
-    return record["history"], record["test_predictions"], record["test_accuracy"], record["config_hash"]
+    return {key: record[key] for key in ("history", "test_predictions", "test_accuracy", "config_hash", "weights")}
 
 
 @pytest.fixture(scope="module")
