@@ -492,7 +492,7 @@ def test_what_a_filter_answers_is_never_told_of_another_layer(opened, network, i
     most = np.asarray(keras.Model(pixels, model.get_layer("straight").output)(images))[..., 0].max(axis=(1, 2))
     said = [float(text.replace("−", "-")) for text in shown.all_inner_texts()]
     assert said == pytest.approx(sorted(most, reverse=True), rel=5e-3)
-    assert "never answer" not in page.locator("#page .lens").inner_text(), "a filter without activation can't be dead"
+    assert "never respond" not in page.locator("#page .lens").inner_text(), "a filter without activation can't be dead"
 
 
 def test_labels_need_no_names(opened, network, images):

@@ -15,7 +15,7 @@ from helpers import flat_recipe, python, tiny_dataset, tries
 from hypothesis import given
 from hypothesis import strategies as some
 
-from shathenet_utils import ROOT, augment, models, training
+from shathenet_utils import ROOT, augment, models, optimizers, training
 from shathenet_utils.backend import keras, layers
 
 ONE_EPOCH = flat_recipe(epochs=1, optimizer="sgd", learning_rate=0.01)
@@ -62,7 +62,7 @@ AIRBENCH = dict(
     flip="alternating", translate=2,
 )
 SGD = dict(optimizer="sgd", learning_rate=0.1, momentum=0.9, schedule="cosine", flip="random", translate=2)
-ORIGINAL = dict(ORIGINAL_AUGMENTATION, mixup=0.2, cutout=8)
+ORIGINAL = dict(ORIGINAL_AUGMENTATION.identity(), mixup=0.2, cutout=8)
 data = tiny_dataset(train=120, validation=30)
 for build, seed, fields in (
     (models.v1_0, 0, {}),
@@ -151,20 +151,20 @@ def rates(recipe, steps=100):
 
 SCHEDULES = {
     "constant": ({}, [(0, 1), (100, 1)]),
-    "constant after a rise": ({"warmup": 0.1, "start": 0.5}, [(0, 0.5), (5, 0.75), (10, 1), (100, 1)]),
+    "constant after a rise": ({"warmup": 0.1, "warmup_from": 0.5}, [(0, 0.5), (5, 0.75), (10, 1), (100, 1)]),
     "step": ({"schedule": "step"}, [(0, 1), (50, 1), (51, 0.1), (75, 0.1), (76, 0.01), (100, 0.01)]),
-    "step, other": ({"schedule": "step", "drops": (0.3,), "drop": 0.5}, [(30, 1), (31, 0.5), (100, 0.5)]),
-    "exponential": ({"schedule": "exponential", "end": 0.01}, [(0, 1), (50, 0.1), (100, 0.01)]),
+    "step, other": ({"schedule": "step", "milestones": (0.3,), "step_factor": 0.5}, [(30, 1), (31, 0.5), (100, 0.5)]),
+    "exponential": ({"schedule": "exponential", "final_fraction": 0.01}, [(0, 1), (50, 0.1), (100, 0.01)]),
     "cosine": ({"schedule": "cosine"}, [(0, 1), (50, 0.5), (100, 0)]),
-    "cosine to an end": ({"schedule": "cosine", "end": 0.1}, [(0, 1), (50, 0.55), (100, 0.1)]),
+    "cosine to an end": ({"schedule": "cosine", "final_fraction": 0.1}, [(0, 1), (50, 0.55), (100, 0.1)]),
     "cosine after a rise": ({"schedule": "cosine", "warmup": 0.2}, [(0, 0), (10, 0.5), (20, 1), (60, 0.5), (100, 0)]),
-    "linear": ({"schedule": "linear", "end": 0.5}, [(0, 1), (50, 0.75), (100, 0.5)]),
+    "linear": ({"schedule": "linear", "final_fraction": 0.5}, [(0, 1), (50, 0.75), (100, 0.5)]),
     "triangle": (
-        {"schedule": "linear", "warmup": 0.2, "start": 0.2, "end": 0.1},
+        {"schedule": "linear", "warmup": 0.2, "warmup_from": 0.2, "final_fraction": 0.1},
         [(0, 0.2), (10, 0.6), (20, 1), (60, 0.55), (100, 0.1)],
     ),
     "one cycle": (
-        {"schedule": "one_cycle", "warmup": 0.3, "start": 0.04},
+        {"schedule": "one_cycle", "warmup": 0.3, "warmup_from": 0.04},
         [(0, 0.04), (15, 0.52), (30, 1), (65, 0.5), (100, 0)],
     ),
 }
@@ -262,7 +262,7 @@ def test_muons_step_makes_the_singular_values_of_a_kernels_step_about_one():
     for shape in ((3, 3, 8, 16), (3, 3, 2, 40), (1, 1, 6, 6)):
         kernel = keras.Variable(stream.normal(size=shape).astype(np.float32))
         gradient = stream.normal(size=shape).astype(np.float32)
-        optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, non_kernel_lr_multiplier=2.0, steps=5)
+        optimizer = optimizers.Muon(0.1, momentum=0.6, nesterov=True, non_kernel_lr_multiplier=2.0, steps=5)
         optimizer.build([kernel])
         start = kernel.numpy() * shape[-1] ** 0.5 / np.linalg.norm(kernel)
         optimizer.apply([training.tf.constant(gradient)], [kernel])
@@ -276,7 +276,7 @@ def test_muons_step_makes_the_singular_values_of_a_kernels_step_about_one():
 def test_muon_follows_its_definition_over_steps_and_leaves_other_weights_to_nesterov_sgd():
     stream = np.random.default_rng(0)
     kernel, bias = (keras.Variable(stream.normal(size=shape).astype(np.float32)) for shape in ((3, 3, 4, 5), (5,)))
-    optimizer = training.Muon(0.1, momentum=0.6, nesterov=True, non_kernel_lr_multiplier=2.0)
+    optimizer = optimizers.Muon(0.1, momentum=0.6, nesterov=True, non_kernel_lr_multiplier=2.0)
     optimizer.build([kernel, bias])
     expected, moments = [kernel.numpy().reshape(-1, 5), bias.numpy()], [0, 0]
     for _ in range(4):
@@ -393,7 +393,7 @@ def test_augmented_images_are_what_an_epoch_trains_on(name, seed):
     recipe = flat_recipe(epochs=2, batch_size=40, optimizer="sgd", learning_rate=1e-12, **{name: fields[name]})
     model = built()
     history = training.fit(model, data, recipe, seed=seed).history
-    shown = augment.of_epoch(data.train_images, data.train_labels, recipe, seed, 1)
+    shown = augment.of_epoch(data.train_images, data.train_labels, recipe.augmentation, seed, 1)
     logits = model(shown.images.astype(np.float32), training=True)
     labels, shares = shown.labels.astype(np.int32), shown.shares
     losses = training._losses(recipe, 10)(logits, labels, shown.other_labels, shares)
