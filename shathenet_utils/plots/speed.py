@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shathenet_utils.plots.drawing import PALETTE, Drawing, new_figure, plain_numbers
+from shathenet_utils.plots.drawing import PALETTE, Drawing, label_where_there_is_room, new_figure, plain_numbers
 
 
 def timing_bars(seconds: dict[str, list[float]], *, label: str, name: str) -> Drawing:
@@ -72,10 +72,10 @@ def roofline(
     words = []
     for label, (x, y) in networks.items():
         ax.plot(x, y, "o", color="black", markersize=6)
-        ax.annotate(label, (x, y), (7, -4), textcoords="offset points", fontsize=9)
         words.append(f"{label} {y:.0f} GFLOP/s at {x:.1f} FLOP per byte")
-    ax.set(xscale="log", yscale="log", xlabel="arithmetic for each byte moved, FLOP/byte", ylabel="GFLOP/s")
+    ax.set(xscale="log", yscale="log", xlabel="arithmetic per byte moved, FLOP/byte", ylabel="speed, GFLOP/s")
     plain_numbers(ax.xaxis)
     plain_numbers(ax.yaxis)
+    label_where_there_is_room(ax, [(label, x, y, {"fontsize": 9}) for label, (x, y) in networks.items()])
     limits = ", ".join(f"{label} {roof:.0f} GFLOP/s" for label, roof in roofs.items())
     return Drawing(figure, name, f"Roofline: {limits}, memory {bandwidth:.0f} GB/s. {'; '.join(words)}.")
