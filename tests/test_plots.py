@@ -369,6 +369,15 @@ def test_a_panels_long_title_pushes_no_kernels_apart():
     assert np.ptp(np.diff(lefts)) < 1e-6
 
 
+def test_kernels_on_one_scale_can_be_compared():
+    kernels = np.full((3, 3, 3, 1), 0.5)
+    panels = {"half": kernels, "whole": 2 * kernels}
+    drawing = plots.kernels(panels, columns=1, one_scale=True, name="x", alt="Kernels.")
+    half, whole = (np.asarray(ax.images[0].get_array()) for ax in drawing.axes)
+    np.testing.assert_allclose(half, 0.75)
+    np.testing.assert_allclose(whole, 1)
+
+
 def test_kernels_of_nothing_but_zeros_are_grey():
     drawing = plots.kernels({"none": np.zeros((3, 3, 3, 1))}, columns=2, name="x", alt="Zeros.")
     assert (drawing.axes[0].images[0].get_array() == 0.5).all()
