@@ -36,7 +36,7 @@ IGNORED = {
 # What pages leave out that have no experiment, no mechanism or no network of the package for it.
 LEFT_OUT = {
     "00_start_here": {"same-network"},
-    "17_kernel_lens": {"same-network", "part-experiment", "part-others"},
+    "17_kernel_lens": {"same-network", "part-experiment"},
 }
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -1082,7 +1082,7 @@ function render(el, data, options = {}) {
     }));
     const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
     gallery.moved.textContent = change
-      ? `From its start this layer's kernel has moved by ${(normOf(change) / normOf(start.data)).toFixed(2)} of its norm then.` : "";
+      ? `Distance of this layer's kernels from their initial weights: ${(normOf(change) / normOf(start.data)).toFixed(2)} times the norm of the initial weights.` : "";
     gallery.message.textContent =
       `${less ? "The change since the initial weights. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
       `Norms from ${format(norms[0])} to ${format(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shathenet_utils import records
+from shathenet_utils import weights
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.blocks import Whitening
 
@@ -248,8 +248,8 @@ def encode(array) -> dict:
 
 
 def in_eight_bits(stacked) -> dict:
-    """Weights of some epochs in `records.in_eight_bits`, encoded, with their `scale`."""
-    numbers, scale = records.in_eight_bits(stacked)
+    """Weights of some epochs in `weights.in_eight_bits`, encoded, with their `scale`."""
+    numbers, scale = weights.in_eight_bits(stacked)
     return encode(numbers) | {"scale": encode(scale)}
 
 
@@ -281,8 +281,7 @@ def payload(
     if images.dtype != np.uint8 or images.ndim != 4 or list(images.shape[1:]) != found[0]["shape"]:
         size = " × ".join(map(str, found[0]["shape"]))
         raise LensError(
-            f"The lens wants images of 8 bits, {size} as {model.name} takes them, not {images.dtype} "
-            f"{images.shape}."
+            f"The lens wants images of 8 bits, {size} as {model.name} takes them, not {images.dtype} {images.shape}."
         )
     paths = {path for layer in found for path in layer["weights"].values()}
     if weight_history is None:
@@ -290,7 +289,7 @@ def payload(
         arrays, shown = {path: encode(_half(array)) for path, array in as_convolutions(found, weights).items()}, None
     else:
         if lacking := sorted(paths - set(weight_history)):
-            raise LensError(f"The weight_history are not of {model.name}: they lack {lacking[0]}.")
+            raise LensError(f"The weight history is not of {model.name}: it lacks {lacking[0]}.")
         stacked = {path: np.asarray(weight_history[path]) for path in paths}
         every = weight_history.get("epochs", range(max(map(len, stacked.values()))))
         few = weight_history.get("epochs of the rest", every)

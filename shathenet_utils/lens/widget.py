@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
 
 from shathenet_utils import datasets, files, plots, runner, weights
 from shathenet_utils.book import ledger
+from shathenet_utils.lens import screenshot
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
@@ -37,16 +39,20 @@ window.lens = start(document.getElementById("page"), contents, {{ hash: true }})
 
 @dataclasses.dataclass(frozen=True)
 class Lens:
-    """The lens on a network: a notebook shows it as its last expression, with a figure where it can't live.
+    """The lens on a network: a notebook shows it as its last expression, with a figure where no widget can run.
 
-    kernels: what that figure shows, the first convolution's by the network's title, float (height, width, channels,
-    filters).
-    Under `make rerun` (`$SHATHENET_FIGURES`) one with a name is also stored as the page `figures/<name>.html`.
+    kernels: the first convolution's by the network's title, float (height, width, channels, filters); the figure shows
+    them where there is no screenshot. image: the name of a screenshot, `figures/<image>.png`, which is the figure
+    then; `make rerun` (`$SHATHENET_FIGURES`) draws it anew where it finds Chromium. view: what that screenshot shows,
+    such as {"image": 3, "channel": 6}.
+    Under `make rerun` one with a name is also stored as the page `figures/<name>.html`.
     """
 
     data: dict | list[dict]
     kernels: dict[str, np.ndarray]
     name: str = ""
+    image: str = ""
+    view: dict = dataclasses.field(default_factory=dict)
 
     def to_html(self, path) -> Path:
         """Write it as one page that opens without a network; returns its path. Raises FileError where it can't."""
@@ -56,21 +62,39 @@ class Lens:
         return path
 
     def _repr_mimebundle_(self, include=None, exclude=None):
-        if self.name and (folder := os.environ.get("SHATHENET_FIGURES")):
+        folder = os.environ.get("SHATHENET_FIGURES")
+        if folder and self.name:
             self.to_html(Path(folder, f"{self.name}.html"))
+        if folder and self.image:
+            with tempfile.TemporaryDirectory() as pages:
+                screenshot.take(self.to_html(Path(pages, "lens.html")), self.view, Path(folder, f"{self.image}.png"))
         bundle, *_ = _widget(self.data)._repr_mimebundle_()
-        return bundle | _figure(self.kernels)._repr_mimebundle_()
+        return bundle | self._static()
+
+    def _static(self) -> dict[str, str]:
+        """What stands in for the widget: the screenshot, or the first kernels."""
+        path = screenshot.find(self.image) if self.image else None
+        if path is None:
+            return _figure(self.kernels)._repr_mimebundle_()
+        words = (
+            f"The lens on {' and on '.join(self.kernels)}: images, a layer's feature map with one of its values "
+            "computed step by step, and the layer's kernels. Run the page to use it."
+        )
+        return {"text/html": screenshot.markup(path, words), "text/plain": words}
 
 
-def open(model, dataset, images: int = 20, *, name: str = "", **arguments) -> Lens:
+def open(
+    model, dataset, images: int = 20, *, name: str = "", image: str = "", view: dict | None = None, **arguments
+) -> Lens:
     """The lens on a network and the first so many test images of a dataset, a `datasets.Dataset`.
 
-    name: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and images don't fit.
+    name, image, view: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and images don't
+    fit.
     """
     shown = slice(0, images)
     named = {"labels": dataset.test_labels[shown], "classes": dataset.class_names} | arguments
     data = payload(model, dataset.test_images[shown], **named)
-    return Lens(data, {data["title"]: _first_kernels(model)}, name)
+    return Lens(data, {data["title"]: _first_kernels(model)}, name, image, view or {})
 
 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
@@ -89,12 +113,12 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     return open(model, dataset, **{"title": title} | arguments)
 
 
-def compare(one: Lens, other: Lens, name: str = "") -> Lens:
+def compare(one: Lens, other: Lens, name: str = "", image: str = "") -> Lens:
     """Two lenses side by side, on two versions or two seeds: where one is looked at, the other follows.
 
-    name: see `Lens`.
+    name, image: see `Lens`.
     """
-    return Lens([one.data, other.data], one.kernels | other.kernels, name)
+    return Lens([one.data, other.data], one.kernels | other.kernels, name, image)
 
 
 def _first_kernels(model) -> np.ndarray:
