@@ -88,6 +88,17 @@ def test_a_reader_sees_words_and_no_code_names(experiment):
 
 
 @each_experiment
+def test_a_head_that_a_run_starts_from_is_declared_on_the_same_images(experiment):
+    for variant in experiment.variants:
+        if variant.starts_from:
+            name, _, head = variant.starts_from.partition("/")
+            frozen = load_experiment(name).variant(head)
+            assert frozen.feature_extractor and frozen.model == "linear_head"
+            for field in ("dataset", "validation", "images_per_class"):
+                assert getattr(frozen, field) == getattr(variant, field), field
+
+
+@each_experiment
 def test_sweeps_choose_on_validation_and_versions_have_five_seeds(experiment):
     if experiment.sweep:
         assert experiment.name.endswith("_sweep")

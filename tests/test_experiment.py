@@ -46,7 +46,7 @@ def test_a_new_field_with_its_default_leaves_the_hash_as_it_is():
 @pytest.mark.parametrize(
     "change",
     [
-        {"images_per_class": 10}, {"feature_extractor": "efficientnet_lite0@64"},
+        {"images_per_class": 10}, {"feature_extractor": "efficientnet_lite0@64"}, {"starts_from": "lite0_size/128"},
         {"model": "v1_1"}, {"model_arguments": {"classes": 11}}, {"dataset": "toy_shapes"}, {"validation": 0},
         {"recipe": Recipe(epochs=61)}, {"recipe": Recipe(epochs=60, batch_size=64)},
         {"recipe": Recipe(60, optimizer="adamw")}, {"recipe": Recipe(60, schedule="cosine")},

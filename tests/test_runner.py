@@ -102,7 +102,9 @@ def test_a_recorded_run_begins_again_as_it_did(experiment, variant):
         raise KeyboardInterrupt  # the schedule is that of the whole run
 
     model = runner.build_initialised(variant.model, variant.model_arguments, variant.recipe, seed)
-    _, data = runner.prepare_inputs(variant, seed)
+    images, data = runner.prepare_inputs(variant, seed)
+    if variant.starts_from:
+        runner.start_from_head(model, variant, seed, images)
     training.fit(model, data, variant.recipe, seed=seed, on_epoch=stop)
     assert histories[0]["loss"][0] == pytest.approx(recorded["loss"][0], rel=0.01)
     if variant.validation:
