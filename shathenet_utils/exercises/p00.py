@@ -65,7 +65,7 @@ EXERCISES = {
     "00.5": Exercise(
         None,
         [(50,)],
-            "few_images gives the images. The first two values of train_linear are what linear_accuracy needs first.",
+        "few_images gives the images. The first two values of train_linear are what linear_accuracy needs first.",
         accepts=overfits,
         expects="the training accuracy minus the validation accuracy, a fraction above 0",
     ),
