@@ -8,7 +8,7 @@ from axe_playwright_python.sync_playwright import Axe
 
 from shathenet_utils import ROOT, datasets, files, lens, models
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.lens import payload, widget
+from shathenet_utils.lens import payload, screenshot, widget
 
 pytestmark = pytest.mark.browser
 CLASSES = [f"class {number}" for number in range(10)]
@@ -788,3 +788,25 @@ def test_the_page_has_no_fault_of_accessibility(opened, network, images, scheme)
 def test_the_page_fits_a_telephone(opened, network, images):
     page = opened(network, images, width=400)
     assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_lens_with_an_image_leaves_its_screenshot(network, images, monkeypatch, tmp_path):
+    """What a page's static output shows is the lens itself, small enough for a notebook."""
+    from PIL import Image
+
+    monkeypatch.setenv("SHATHENET_FIGURES", str(tmp_path))
+    shown = lens.Lens(payload.payload(network, images), {"v1_0": widget._first_kernels(network)}, image="shot")
+    bundle = shown._repr_mimebundle_()
+    assert bundle["text/plain"].startswith("The lens on v1_0: ")
+    assert '<img alt="The lens on v1_0: ' in bundle["text/html"]
+    drawn = tmp_path / "shot.png"
+    assert 10_000 < drawn.stat().st_size < 150_000
+    assert len(Image.open(drawn).convert("RGB").getcolors(2**24)) > 50, "not a blank page"
+
+
+def test_without_a_browser_and_a_stored_screenshot_the_kernels_stand_in(network, images, monkeypatch, tmp_path):
+    monkeypatch.setenv("SHATHENET_FIGURES", str(tmp_path))
+    monkeypatch.setattr(screenshot, "browser", lambda: None)
+    shown = lens.Lens(payload.payload(network, images), {"v1_0": widget._first_kernels(network)}, image="no such shot")
+    assert shown._repr_mimebundle_()["text/plain"].startswith("The first 16 of 16 kernels")
+    assert list(tmp_path.iterdir()) == []

@@ -27,7 +27,7 @@ def take(page: Path, view: dict, path: Path) -> bool:
 
     Returns whether there is one: without a browser, or with one that fails, nothing is written.
     """
-    from PIL import Image
+    from PIL import Image, ImageChops
 
     program = browser()
     if program is None:
@@ -45,10 +45,12 @@ def take(page: Path, view: dict, path: Path) -> bool:
             return False
         if not drawn.exists():
             return False
+        image = Image.open(drawn).convert("RGB")
+        *_, bottom = ImageChops.difference(image, Image.new("RGB", image.size, "white")).getbbox() or image.getbbox()
+        image = image.crop((0, 0, image.width, min(bottom + 12, image.height)))
+        image = image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE)
         buffer = io.BytesIO()
-        Image.open(drawn).convert("RGB").quantize(
-            COLOURS, method=Image.Quantize.MAXCOVERAGE, kmeans=3, dither=Image.Dither.NONE
-        ).save(buffer, "png", optimize=True)
+        image.save(buffer, "png", optimize=True)
         files.write_bytes(path, buffer.getvalue())
     return True
 
