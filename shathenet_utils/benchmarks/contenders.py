@@ -170,8 +170,8 @@ def _tutorial_network(network, precision: str = "float32"):
 def keras_fit(network, data, rounds: int, *, precision: str = "float32", last_step: bool = False):
     """Keras as its tutorials write it: `fit` on arrays, augmentation as layers, everything else default.
 
-    precision: Keras's dtype policy, "float32", its default, or "mixed_bfloat16". last_step: measure too after how many
-    seconds an epoch's last step was done (`until_last_step`).
+    precision: Keras's dtype policy, "float32", its default, or "mixed_bfloat16". last_step: measure too when an
+    epoch's last step was done, in seconds from the epoch's begin (`until_last_step`).
     """
     keras, model, optimizer = _tutorial_network(network, precision)
     augmented = keras.Sequential([

@@ -78,7 +78,8 @@ def readme_table() -> str:
 def waits() -> dict[str, dict[str, float]]:
     """How Keras's `fit` ends its epochs, a row per network.
 
-    "ours", "last step": seconds of the fastest epoch of the book's loop, and of Keras's `fit` until its last step.
+    The key of the book's loop holds the seconds of its fastest epoch; "last step": those of Keras's `fit`, until its
+    last step.
     "epochs": of Keras's `fit`, how many were measured. "waited": how many of them ended more than a fifth of a second
     after their last step. "off": by how many seconds at most such an end missed the next waking of a thread that pauses
     for 10 ms, then twice as long each time, a minute at most.
