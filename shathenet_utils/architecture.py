@@ -125,7 +125,7 @@ def _code(value):
 
 
 def _functions(layer) -> dict:
-    """The code of a `Lambda`, or of a layer's class that a user wrote; of Keras's layers and of the book's the name says enough."""
+    """The code of a `Lambda`, or of a layer's class that a user wrote; of other layers the name says enough."""
     if isinstance(layer, layers.Lambda):
         return {"function": _code(layer.function)}
     if type(layer).__module__.startswith(("keras.", "shathenet_utils.")):
