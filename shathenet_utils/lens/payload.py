@@ -290,7 +290,7 @@ def payload(
     else:
         if lacking := sorted(paths - set(weight_history)):
             raise LensError(f"The weight history is not of {model.name}: it lacks {lacking[0]}.")
-        stacked = {path: np.asarray(weight_history[path]) for path in paths}
+        stacked = {path: np.asarray(weight_history[path]) for path in sorted(paths)}  # a page is the same each time
         every = weight_history.get("epochs", range(max(map(len, stacked.values()))))
         few = weight_history.get("epochs of the rest", every)
         kept = [[int(epoch) for epoch in some] for some in (every, few)]
