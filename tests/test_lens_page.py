@@ -331,7 +331,7 @@ def test_what_training_changed_in_kernels_is_shown_without_their_start(opened, n
 
     start, _, end = snapshots["conv1/kernel"]
     moved = np.linalg.norm(end - start) / np.linalg.norm(start)
-    assert f"moved by {moved:.2f} of its norm" in told.inner_text()
+    assert f"{moved:.2f} times the norm of the initial weights" in told.inner_text()
     assert kernels_shown(page) == norms(end) and "since the initial weights" not in told.inner_text()
     tick.check()
     assert kernels_shown(page) == norms(end - start) and "The change since the initial weights." in told.inner_text()
