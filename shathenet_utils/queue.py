@@ -156,7 +156,7 @@ class _State:
         self.epoch = {}  # run's name → (done, all)
         self.looked = {}  # run's name → when another process was last found at it
         self.killed = collections.Counter()  # run's name → how often its process was
-        self.told = []
+        self.announced = []
         self.news = queues.SimpleQueue()
         self.began = time.monotonic()
 
@@ -170,8 +170,8 @@ class _State:
     def tell(self, waiting: dict[str, str]) -> None:
         """Say which experiments wait, each sentence once."""
         for why in waiting.values():
-            if why not in self.told:
-                self.told.append(why)
+            if why not in self.announced:
+                self.announced.append(why)
                 self.say(why)
 
     def start_what_fits(self) -> None:
