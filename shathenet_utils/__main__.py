@@ -6,7 +6,7 @@ import os
 import sys
 import unicodedata
 
-from shathenet_utils import ROOT, book, files, runner, worker
+from shathenet_utils import ROOT, book, declared, files, runner, worker
 from shathenet_utils.book import evidence, ledger
 from shathenet_utils.datasets import DatasetError
 from shathenet_utils.experiment import BUDGETS
@@ -35,7 +35,7 @@ def _train(arguments) -> None:
     experiment = book.load_experiment(arguments.name)
     variants = [experiment.variant(name) for name in arguments.variant] if arguments.variant else experiment.variants
     runs = [
-        runner.Run(experiment, variant, seed, arguments.budget, variant.dataset, arguments.record)
+        declared.Run(experiment, variant, seed, arguments.budget, variant.dataset, arguments.record)
         for variant in variants
         for seed in arguments.seeds or experiment.seeds_of(variant)
     ]

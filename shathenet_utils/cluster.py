@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-from shathenet_utils import ROOT, checkpoints, datasets, files, output_folder, recipes, records, runner
+from shathenet_utils import ROOT, checkpoints, datasets, declared, files, output_folder, recipes, records, runner
 from shathenet_utils.benchmarks import bench
 from shathenet_utils.cluster_table import UNDER_WAY, Entry, display
 from shathenet_utils.experiment import Experiment, Variant, check_budget
@@ -84,7 +84,7 @@ class CheckpointStore:
 
 
 def _work(
-    store, number: int, run: runner.Run, data: datasets.Dataset, features: datasets.Dataset | None
+    store, number: int, run: declared.Run, data: datasets.Dataset, features: datasets.Dataset | None
 ) -> tuple[dict, dict[str, bytes]] | str:
     """Train one run in this process: its record and its weights files, or, in a sentence, why there is none."""
     import ray
@@ -192,7 +192,7 @@ def _sentence(error: BaseException) -> str:
     return line if isinstance(cause, ValueError | files.FileError) else f"{type(cause).__name__}: {line}"
 
 
-def to_do(runs: Sequence[runner.Run], held: contextlib.ExitStack) -> list[Entry]:
+def to_do(runs: Sequence[declared.Run], held: contextlib.ExitStack) -> list[Entry]:
     """Of these runs, those that have no record yet and that no other process is at; the others are named.
 
     held: keeps the locks of those that are returned. Raises as `runner.train_run` does where it would not begin.
@@ -218,7 +218,7 @@ def to_do(runs: Sequence[runner.Run], held: contextlib.ExitStack) -> list[Entry]
     return entries
 
 
-def write_results(run: runner.Run, data: datasets.Dataset, record: dict, weights: dict[str, bytes]) -> None:
+def write_results(run: declared.Run, data: datasets.Dataset, record: dict, weights: dict[str, bytes]) -> None:
     """Write what came back, each file whole, where local training would.
 
     Raises RecordError, and writes nothing, where it is another run than was to be trained or weights changed on their
@@ -269,7 +269,7 @@ def _inputs(entries: list[Entry]) -> list[tuple[datasets.Dataset, datasets.Datas
     return inputs
 
 
-def train(runs: Sequence[runner.Run], address: str, cores: int = 1) -> list[Entry]:
+def train(runs: Sequence[declared.Run], address: str, cores: int = 1) -> list[Entry]:
     """Train runs on the cluster at `address`, `cores` cores each; returns those that were to do.
 
     Their states: "finished", "diverged", "failed" (with an `error`), or "stopped" by Ctrl-C, which leaves their
@@ -397,7 +397,7 @@ def scaling(
                 if len(under_way) == workers:
                     ready, under_way = ray.wait(under_way)
                     check(ray.get(ready))
-                run = runner.Run(experiment, variant, seed, "full", variant.dataset)
+                run = declared.Run(experiment, variant, seed, "full", variant.dataset)
                 under_way.append(task.remote(store, next(numbers), run, data, None))
             check(ray.get(under_way))
             return round(time.perf_counter() - begun, 1)

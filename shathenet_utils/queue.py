@@ -18,8 +18,8 @@ import numpy as np
 
 from shathenet_utils import book, records, worker
 from shathenet_utils.book import evidence
+from shathenet_utils.declared import Run
 from shathenet_utils.experiment import Experiment
-from shathenet_utils.runner import Run
 
 ATTEMPTS = 3
 """At a run whose process is killed, by the system where memory is short, say."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers import declared_experiment, tiny_dataset
 
-from shathenet_utils import ROOT, checkpoints, models, runner, training
+from shathenet_utils import ROOT, checkpoints, declared, models, training
 from shathenet_utils.recipes import Recipe
 
 EPOCHS = 4
@@ -120,7 +120,7 @@ def test_epochs_are_in_order_and_removed_with_their_checkpoint_alone(tmp_path):
 
 def test_who_gets_a_runs_lock_clears_away_what_is_of_no_use(tmp_path, monkeypatch):
     experiment = declared_experiment(monkeypatch, tmp_path)
-    run = runner.Run(experiment, experiment.variants[0], 0, "full", "tiny")
+    run = declared.Run(experiment, experiment.variants[0], 0, "full", "tiny")
     place = run.checkpoint.parent
     place.mkdir(parents=True)
     for name in ("seed0.epoch0.npz", ".seed0.epoch1.npz.abcdefgh", ".seed0.npz.abcdefgh"):

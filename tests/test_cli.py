@@ -12,7 +12,7 @@ from helpers import declared_experiment, tries
 from hypothesis import given
 from hypothesis import strategies as some
 
-from shathenet_utils import ROOT, __main__, book, records, runner, worker
+from shathenet_utils import ROOT, __main__, book, declared, records, runner, worker
 from shathenet_utils.book import load_experiment
 
 
@@ -176,7 +176,7 @@ def test_a_watched_run_prints_a_line_of_json_per_epoch(watched, capsys):
 
 
 def test_a_watched_run_that_another_process_is_at_ends_with_a_code_of_its_own(watched, experiment, capsys):
-    run = runner.Run(experiment, experiment.variants[0], 1, "full", "tiny", record=True)
+    run = declared.Run(experiment, experiment.variants[0], 1, "full", "tiny", record=True)
     with run.exclusive(), pytest.raises(SystemExit) as left:
         watched("--record")
     assert left.value.code == worker.BUSY

@@ -27,7 +27,7 @@ import pytest
 from helpers import a_record, tiny_dataset
 from helpers import declare as declare_only
 
-from shathenet_utils import ROOT, __main__, cluster, cluster_table, datasets, files, records, runner, weights
+from shathenet_utils import ROOT, __main__, cluster, cluster_table, datasets, declared, files, records, runner, weights
 from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Recipe
 
@@ -76,7 +76,7 @@ def numbers(record):
 
 
 def a_run(experiment, variant="plain", seed=0, record=True):
-    return runner.Run(experiment, experiment.variant(variant), seed, "full", "cifar10", record)
+    return declared.Run(experiment, experiment.variant(variant), seed, "full", "cifar10", record)
 
 
 def an_entry(experiment, variant="plain", seed=0, **progress):
@@ -111,7 +111,7 @@ def test_the_command_line_passes_on_what_it_is_given(experiment, monkeypatch, ar
     __main__.main(["train", "made_up", "--variant", "plain", *arguments])
     address, cores, budget, record = given
     seeds = (0,) if "--seeds" in arguments else (0, 1)
-    runs = [runner.Run(experiment, experiment.variants[0], s, budget, "cifar10", record) for s in seeds]
+    runs = [declared.Run(experiment, experiment.variants[0], s, budget, "cifar10", record) for s in seeds]
     assert calls == [(runs, address, cores)]
 
 

@@ -19,6 +19,7 @@ from helpers import a_record, declare
 
 from shathenet_utils import ROOT, book, queue, records, runner
 from shathenet_utils.book import evidence
+from shathenet_utils.declared import Run
 from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Recipe
 
@@ -412,8 +413,8 @@ def test_missing_runs_are_in_order_and_those_that_wait_are_named(declared):
 def test_an_estimate_is_of_the_same_model_else_by_arithmetic(declared):
     (one, _, final), keep = declared
     keep(one, one.variants[0], 0)
-    alike = runner.Run(one, one.variants[1], 0, "full", "cifar10", record=True)
-    other = runner.Run(final, final.variants[0], 0, "full", "cifar10", record=True)
+    alike = Run(one, one.variants[1], 0, "full", "cifar10", record=True)
+    other = Run(final, final.variants[0], 0, "full", "cifar10", record=True)
     found = queue.estimates([alike, other])
     assert found[alike.name] == pytest.approx(60 * 2 * 30)
     assert found[other.name] == pytest.approx(60 * 2 * 30 * 3_000_000 / 2_896_192)

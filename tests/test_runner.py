@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from helpers import a_record, declare, declared_experiment, tiny_dataset
 
-from shathenet_utils import book, datasets, files, machine, records, runner, weights, worker
+from shathenet_utils import book, datasets, declared, files, machine, records, runner, weights, worker
 from shathenet_utils.book import evidence, load_experiment
 from shathenet_utils.experiment import Experiment, Variant, custom_experiment
 from shathenet_utils.recipes import Augmentation, Recipe
@@ -366,7 +366,7 @@ def test_a_diverged_run_is_kept_as_one(experiment):
 
 
 def test_a_run_of_another_length_is_not_complete(recorded):
-    run = runner.Run(recorded, recorded.variants[0], 0, "full", "tiny", record=True)
+    run = declared.Run(recorded, recorded.variants[0], 0, "full", "tiny", record=True)
     assert run.is_complete()
     content = json.loads(run.path.read_text())
     run.path.write_text(json.dumps(content | {"epochs": 2}))
