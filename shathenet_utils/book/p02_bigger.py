@@ -62,6 +62,7 @@ EXPERIMENTS = (
             for name, rate in _SWEEP_RATES.items()
         ),
         sweep=True,
+        threads=1,
         planned=True,
     ),
     Experiment(
@@ -74,6 +75,7 @@ EXPERIMENTS = (
             ),
             Variant("v1_1_small_dense", "v1_1", _SIZE, {"dense_units": 32}, label="v1.1, dense layer of 32"),
         ),
+        threads=1,
         planned=True,
     ),
     Experiment(
@@ -85,6 +87,7 @@ EXPERIMENTS = (
                 label="140 epochs", pilot=True,
             ),
         ),
+        threads=1,
         planned=True,
     ),
 )  # fmt: skip

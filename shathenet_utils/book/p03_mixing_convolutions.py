@@ -98,18 +98,21 @@ EXPERIMENTS = (
             for at, rate in _HE_RATES.items()
         ),
         sweep=True,
+        threads=1,
         planned=True,
     ),
     Experiment(
         name="v1_2_kernels_he",
         question="At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
         variants=tuple(_tuned(name, epochs=8) for name in KERNELS),
+        threads=1,
         planned=True,
     ),
     Experiment(
         name="v1_2_kernels_long",
         question="Does the order of the two that decide stay, with three times the epochs?",
         variants=tuple(_tuned(name, epochs=24) for name in ("3x3", "side_by_side")),
+        threads=1,
         planned=True,
     ),
 )  # fmt: skip
