@@ -85,6 +85,13 @@ def percent_axis(axis) -> None:
     axis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda value, _: f"{100 * value:.4g}%"))
 
 
+_PLACES = (
+    ((8, 0), "left", "center"), ((-8, 0), "right", "center"), ((0, 7), "center", "bottom"), ((0, -7), "center", "top"),
+    ((6, 5), "left", "bottom"), ((-6, 5), "right", "bottom"), ((6, -5), "left", "top"), ((-6, -5), "right", "top"),
+)  # fmt: skip
+"""Where a label may stand beside its point, the best first: offset in points, and how the text is aligned there."""
+
+
 def label_where_there_is_room(ax, labels) -> None:
     """Write labels (text, x, y, style) beside their points, the first ones first; one that would cover another or a
     point is left out."""
@@ -93,8 +100,7 @@ def label_where_there_is_room(ax, labels) -> None:
     points = np.array([ax.transData.transform((x, y)) for _, x, y, _ in labels])
     taken = []
     for text, x, y, style in labels:
-        for offset, ha, va in (((8, 0), "left", "center"), ((-8, 0), "right", "center"), ((0, 7), "center", "bottom"),
-                               ((0, -7), "center", "top")):  # fmt: skip
+        for offset, ha, va in _PLACES:
             written = ax.annotate(text, (x, y), offset, textcoords="offset points", ha=ha, va=va, **style)
             box = written.get_window_extent()
             inside = ax.bbox.x0 < box.x0 and box.x1 < figure.bbox.x1 and ax.bbox.y0 < box.y0 and box.y1 < ax.bbox.y1

@@ -67,7 +67,7 @@ def confusion(matrix, class_names, *, name: str) -> Drawing:
     """A confusion matrix of shares: row = true class, column = predicted class; each row sums to 1."""
     import seaborn
 
-    figure, axes = new_figure(6.6, 5.4)
+    figure, axes = new_figure(7.2, 5.4)
     ax = axes[0][0]
     seaborn.heatmap(
         matrix, ax=ax, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".0%", annot_kws={"size": 8}, square=True,
