@@ -280,6 +280,8 @@ def test_training_again_is_as_long_as_each_variants_fastest_run():
     assert "AMD &lt;EPYC&gt;" in markup(shown)
     both = words(lesson.header("00", runs_of(1800.0), runs_of(60.0, cores=4, processor="M3")))
     assert "its 8 runs again takes about 2.1 hours on 2 cores (AMD <EPYC>) and 4 cores (M3)." in both
+    one = words(lesson.header("00", runs_of(60.0, processor="M3"), runs_of(60.0, processor="M3 (2023)")))
+    assert one.count("cores") == 1 and "on 2 cores (M3 (2023))." in one  # the one named more fully
     assert "Training" not in words(lesson.header("00"))
 
 

@@ -71,10 +71,10 @@ def _training_again(experiments) -> str:
     for runs in itertools.chain.from_iterable(experiment.load().recorded.values() for experiment in experiments):
         seconds += len(runs) * min(record["seconds"]["total"] for record in runs)
         count += len(runs)
-        machines |= {f"{record['machine']['cores']} cores of an {record['machine']['processor']}" for record in runs}
+        machines |= {f"{record['machine']['cores']} cores ({record['machine']['processor']}" for record in runs}
     time = f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
     known = [name for name in sorted(machines) if not any(other.startswith(f"{name} ") for other in machines)]
-    return f"Training its {count} runs again takes about {time} on {' and '.join(known)}."
+    return f"Training its {count} runs again takes about {time} on {' and '.join(f'{name})' for name in known)}."
 
 
 def results(runs: Runs, baseline: str, *, name: str, **arguments) -> plots.Drawing:
