@@ -12,6 +12,12 @@ _ORIGINAL = dataclasses.replace(_V1_1, augmentation=ORIGINAL_AUGMENTATION)
 _FLIP_TRANSLATE = dataclasses.replace(_V1_1, augmentation=_FLIP_SHIFT)
 # The rate is constant, so a run of 35 epochs is the first half of one of 70: v1.1's histories hold the other side.
 _SIZE = dataclasses.replace(_FLIP_TRANSLATE, learning_rate=3e-4, epochs=35)
+_SIZES = {
+    "v1_0_wide": ("v1_0", {"filters": (144, 144, 288), "dense_units": 288}, "v1.0, widened to 1.25M"),
+    "v1_1_small_dense": ("v1_1", {"dense_units": 32}, "v1.1, dense layer of 32"),
+}
+"""Beside v1.0 and v1.1: name → model, arguments, label."""
+_SIZE_RATES = {"1e-4": 1e-4, "3e-4": 3e-4, "1e-3": 1e-3}
 _SWEEP_RATES = {"1e-4": 1e-4, "3e-4": 3e-4, "1e-3": 1e-3, "3e-3": 3e-3}
 
 EXPERIMENTS = (
@@ -66,14 +72,26 @@ EXPERIMENTS = (
         planned=True,
     ),
     Experiment(
+        name="v1_1_size_sweep",
+        question="With flip and shift, which learning rate suits v1.1, v1.0 as large as it, and v1.1 with a smaller dense layer?",
+        variants=tuple(
+            Variant(
+                f"{name}_{at}", model, dataclasses.replace(_SIZE, learning_rate=rate, epochs=10), arguments,
+                label=f"{label}, {at}",
+            )
+            for name, (model, arguments, label) in (_SIZES | {"v1_1": ("v1_1", {}, "v1.1")}).items()
+            for at, rate in _SIZE_RATES.items()
+        ),
+        sweep=True,
+        planned=True,
+        threads=1,
+    ),
+    Experiment(
         name="v1_1_size",
         question="With flip and shift, is it the parameters or the architecture that v1.1 gains by?",
-        variants=(
-            Variant(
-                "v1_0_wide", "v1_0", _SIZE, {"filters": (144, 144, 288), "dense_units": 288},
-                label="v1.0, widened to 1.25M",
-            ),
-            Variant("v1_1_small_dense", "v1_1", _SIZE, {"dense_units": 32}, label="v1.1, dense layer of 32"),
+        variants=tuple(
+            Variant(name, model, _SIZE, arguments, label, tuned_by="v1_1_size_sweep")
+            for name, (model, arguments, label) in _SIZES.items()
         ),
         threads=1,
         planned=True,
