@@ -73,7 +73,7 @@ EXPERIMENTS = (
     ),
     Experiment(
         name="v1_1_size_sweep",
-        question="With flip and shift, which learning rate suits v1.1, v1.0 as large as it, and v1.1 with a smaller dense layer?",
+        question="With flip and shift, which learning rate suits v1.1, and which the two networks between it and v1.0?",
         variants=tuple(
             Variant(
                 f"{name}_{at}", model, dataclasses.replace(_SIZE, learning_rate=rate, epochs=10), arguments,
