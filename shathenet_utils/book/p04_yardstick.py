@@ -99,7 +99,6 @@ EXPERIMENTS = (
             ),
         ),
         sweep=True,
-        planned=True,
     ),
     Experiment(
         name="lite0_fine_tuning",
