@@ -45,7 +45,13 @@ def pytest_runtest_setup(item):
         os.environ.pop("TQDM_DISABLE", None)
 
 
+LONGEST_FIRST = ("test_browser.py", "test_survival.py", "test_queue.py", "test_cluster.py")
+"""Files whose tests wait for other processes: begun first, so that no worker is left with one of them at the end."""
+
+
 def pytest_collection_modifyitems(items):
+    rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(Path(item.path).name, len(rank)))
     if not datasets.cifar10_is_here():
         for item in items:
             if item.get_closest_marker("needs_cifar10"):

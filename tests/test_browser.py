@@ -112,7 +112,14 @@ def cells_of(page):
     )
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb")))
+def pages():
+    """Every page; nbval runs them all, so here only the first and the lens's are not slow."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        often = path.name.startswith(("00_", "17_"))
+        yield pytest.param(path.name, marks=[] if often else [pytest.mark.slow])
+
+
+@pytest.mark.parametrize("name", pages())
 def test_a_notebook_runs_from_top_to_bottom(page, lab, name):
     open_notebook(page, lab, name)
     run_all(page)
