@@ -63,7 +63,6 @@ def drawings():
     yield plots.architecture(LAYERS, name="architecture")
     parts = {"theirs": {"a": 2.0, "b": 1.0}, "ours": {"a": 1.0, "b": 0.2}}
     yield plots.stacked_bars(parts, label="seconds", name="stacked_bars")
-    yield plots.roofline({"thin": (5, 90), "wide": (100, 400)}, {"float32": 250, "bfloat16": 500}, 40, name="roofline")
     points = {"small": (1, 0.6, 0.59, 0.62), "large": (100, 0.9)}
     yield plots.scatter(
         points, x_label="seconds", y_label="accuracy", percent=True, logarithmic="x", join=True, name="scatter"
@@ -126,12 +125,6 @@ def test_stacked_bars_are_as_long_as_their_parts():
     drawn = [(bar.get_x(), bar.get_width()) for bar in drawing.axes[0].patches]
     np.testing.assert_allclose(drawn, [(0, 2), (2, 1), (0, 1), (1, 0.2)])
     assert drawing.alt == "Seconds. theirs 3.0: steps 2.0, waits 1.0; ours 1.2: steps 1.0, waits 0.2."
-
-
-def test_the_roof_is_the_lower_of_memory_and_arithmetic():
-    ax = plots.roofline({"net": (10, 90)}, {"float32": 250}, 40, name="roofline").axes[0]
-    x, y = ax.lines[0].get_data()
-    np.testing.assert_allclose(y, np.minimum(40 * x, 250))
 
 
 def test_figures_leave_out_diverged_seeds_and_name_them():

@@ -8,7 +8,8 @@ def epoch_flop(side, kernel_size, channels, filters, images):
 
 
 def least_seconds(layers_of_network, peak, memory_speed):
-    return sum(max(flop / peak, moved / memory_speed) for flop, moved in layers_of_network)
+    times = [(flop / peak, moved / memory_speed) for flop, moved in layers_of_network]
+    return sum(map(max, times)), sum(memory > arithmetic for arithmetic, memory in times)
 
 
 def fraction_before(part_gain, whole_gain):
@@ -22,7 +23,7 @@ def gain_of_batch(gain, small, large):
         return "a quotient of two times is above 0, and one of a thousand is not plausible."
     if gain == 1:
         return f"two measurements are never exactly equal: is one of them made with a batch size of {large}?"
-    if gain < 0.5:
+    if gain < 1:
         return "small batches should not be faster: divide the other way round, or let the two take turns."
     return ""
 
@@ -38,7 +39,7 @@ EXERCISES = {
     "24.2": Exercise(
         least_seconds,
         [(_LAYERS[:1], 4e11, 4e10), (_LAYERS[1:2], 4e11, 4e10), (_LAYERS, 4e11, 4e10)],
-        "For each layer the slower of arithmetic and memory; then add the layers.",
+        "For each layer the slower of arithmetic and memory; then add the layers, and count those where it is memory.",
     ),
     "24.3": Exercise(
         fraction_before,

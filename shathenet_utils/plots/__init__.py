@@ -5,7 +5,7 @@ from shathenet_utils.plots.images import architecture, confusion, images, kernel
 from shathenet_utils.plots.ledger import ledger
 from shathenet_utils.plots.live import LiveCurve
 from shathenet_utils.plots.results import bars, differences, dots_per_seed, learning_curves, lines, scatter, sweep
-from shathenet_utils.plots.speed import roofline, stacked_bars, timing_bars
+from shathenet_utils.plots.speed import stacked_bars, timing_bars
 
 __all__ = [
     "PALETTE",
@@ -23,7 +23,6 @@ __all__ = [
     "lines",
     "new_figure",
     "percent_axis",
-    "roofline",
     "scatter",
     "stacked_bars",
     "sweep",

@@ -1,4 +1,4 @@
-"""Seconds: contenders in turn, what an epoch consists of, a machine's roofline."""
+"""Seconds: contenders in turn, what an epoch consists of."""
 
 import numpy as np
 
@@ -47,35 +47,3 @@ def stacked_bars(parts: dict[str, dict[str, float]], *, label: str, name: str) -
     ax.set(xlabel=label)
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return Drawing(figure, name, f"{label.capitalize()}. {'; '.join(words)}.")
-
-
-def roofline(
-    networks: dict[str, tuple[float, float]], roofs: dict[str, float], bandwidth: float, *, name: str
-) -> Drawing:
-    """What a machine allows, and where networks lie under it, both axes logarithmic.
-
-    networks: name → (FLOP per byte, GFLOP/s reached); roofs: label → GFLOP/s at best; bandwidth: GB/s.
-    """
-    figure, axes = new_figure(6.5, 4.2)
-    ax = axes[0][0]
-    intensity = np.geomspace(0.5, 1000, 200)
-    for colour, (label, roof) in zip(PALETTE, roofs.items(), strict=False):
-        ax.plot(intensity, np.minimum(bandwidth * intensity, roof), color=colour, linewidth=2)
-        above = roof == max(roofs.values())
-        ax.annotate(
-            f"{label}: {roof:.0f} GFLOP/s", (1000, roof), (0, 4 if above else -4), textcoords="offset points",
-            ha="right", va="bottom" if above else "top", color=colour,
-        )  # fmt: skip
-    ax.annotate(
-        f"memory: {bandwidth:.0f} GB/s", (0.6, bandwidth * 0.6), (8, -12), textcoords="offset points", color="0.35"
-    )
-    words = []
-    for label, (x, y) in networks.items():
-        ax.plot(x, y, "o", color="black", markersize=6)
-        words.append(f"{label} {y:.0f} GFLOP/s at {x:.1f} FLOP per byte")
-    ax.set(xscale="log", yscale="log", xlabel="arithmetic per byte moved, FLOP/byte", ylabel="speed, GFLOP/s")
-    plain_numbers(ax.xaxis)
-    plain_numbers(ax.yaxis)
-    label_where_there_is_room(ax, [(label, x, y, {"fontsize": 9}) for label, (x, y) in networks.items()])
-    limits = ", ".join(f"{label} {roof:.0f} GFLOP/s" for label, roof in roofs.items())
-    return Drawing(figure, name, f"Roofline: {limits}, memory {bandwidth:.0f} GB/s. {'; '.join(words)}.")
