@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shathenet_utils.plots.drawing import PALETTE, Drawing, label_where_there_is_room, new_figure, plain_numbers
+from shathenet_utils.plots.drawing import PALETTE, Drawing, new_figure
 
 
 def timing_bars(seconds: dict[str, list[float]], *, label: str, name: str) -> Drawing:
