@@ -356,7 +356,8 @@ CONTENDERS = {
 
 _STAGE = {"layers": True, "fused": False, "half": False, "many": False, "repeats": False}
 WATERFALL = {
-    "Keras's way": keras_fit,
+    "Keras's way": functools.partial(keras_fit, last_step=True),
+    "Keras's fit, mixed_bfloat16": functools.partial(keras_fit, precision="mixed_bfloat16", last_step=True),
     "steps of our own": functools.partial(staged, **_STAGE),
     "images made in NumPy": functools.partial(staged, **_STAGE | {"layers": False}),
     "batch norm in one operation": functools.partial(staged, **_STAGE | {"layers": False, "fused": True}),
@@ -366,7 +367,7 @@ WATERFALL = {
     ),
     "threads that repeat": our_fit,
 }
-"""From Keras's `fit` to the book's training loop, one step of engineering at a time."""
+"""From Keras's `fit` to the book's training loop, one step of engineering at a time; beside it `fit` in bfloat16."""
 
 PROFILED = {
     "Keras's way": keras_fit,  # its operations overlap, two at a time, so their seconds don't add up to an epoch's

@@ -43,4 +43,14 @@ EXPERIMENTS = (
         seeds=(0, 1, 2, 3, 4),
         quick_epochs=2,
     ),
+    Experiment(
+        name="airbench_precision",
+        question="Does airbench 64/128/128 end at another accuracy in float32 than in bfloat16?",
+        variants=(
+            Variant(
+                "float32", "airbench", dataclasses.replace(_epochs(8), precision="float32"), label="8 epochs, float32"
+            ),
+        ),
+        planned=True,
+    ),
 )
