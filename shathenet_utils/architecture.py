@@ -6,7 +6,7 @@ import math
 import types
 
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.blocks import ScaledConv2D, Whitening
+from shathenet_utils.blocks import ScaledConv2D, Whitening, ZCAWhitening
 
 
 def graph_of(model: keras.Model):
@@ -44,6 +44,8 @@ def layer_table(model: keras.Model) -> list[dict]:
             macs = math.prod(layer.kernel.shape) * math.prod(shape[:-1])
         elif type(layer) is layers.Dense:
             macs = layer.kernel.shape[0] * math.prod(shape)
+        elif isinstance(layer, ZCAWhitening):
+            macs = math.prod(layer.matrix.shape)
         elif hasattr(layer, "kernel"):
             raise NotImplementedError(f"layer_table() can't count the MACs of {layer.name}, a {type(layer).__name__}.")
         if hasattr(layer, "kernel"):

@@ -1,12 +1,19 @@
 """Layers and blocks that models share.
 
 Own layers and initialisers are registered with Keras under "shathenet", so that a saved model loads without
-`custom_objects`.
+`custom_objects`. `Whitening`, `ZCAWhitening` and `LSUV` take their values from training images, once, before the first
+training step: see `set_from_images`.
 """
+
+import math
 
 import numpy as np
 
 from shathenet_utils.backend import keras, layers, ops
+
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+"""Of the training images' channels, on the scale 0 to 1, in the digits that published recipes use."""
 
 registered = keras.saving.register_keras_serializable("shathenet")
 
@@ -44,6 +51,81 @@ class Whitening(layers.Conv2D):
         whitening *= np.sign(whitening[largest, range(len(largest))])  # LAPACK is free to turn a component round
         kernel = np.concatenate([whitening, -whitening], axis=1)
         self._kernel.assign(kernel.reshape(size, size, self.channels, self.filters).astype(np.float32))
+
+
+@registered
+class ZCAWhitening(layers.Layer):
+    """Makes the numbers of the training images uncorrelated and of about equal variance, and changes images as little
+    as that allows; its weights are not trained.
+
+    y = (x − mean) · V (Λ + epsilon)^(−1/2) Vᵀ, where V Λ Vᵀ is the covariance of all height · width · channels numbers
+    of an image. `set_from` computes mean and matrix; before, the layer is the identity. Input and output (n, height,
+    width, channels). Source: A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009, appendix A.
+    """
+
+    def __init__(self, epsilon: float = 0.1, **arguments):
+        super().__init__(**arguments)
+        self.epsilon = epsilon
+
+    def build(self, shape):
+        size = math.prod(shape[1:])
+        self.mean = self.add_weight(shape=(size,), initializer="zeros", trainable=False, name="mean")
+        self.matrix = self.add_weight(shape=(size, size), initializer="identity", trainable=False, name="matrix")
+
+    def call(self, images):
+        flat = ops.reshape(images, (-1, len(self.mean)))
+        return ops.reshape(ops.matmul(flat - self.mean, self.matrix), (-1, *images.shape[1:]))
+
+    def compute_output_shape(self, shape):
+        return shape
+
+    def get_config(self):
+        return super().get_config() | {"epsilon": self.epsilon}
+
+    def set_from(self, images) -> None:
+        """Compute mean and matrix from the layer's own input, float32 (n, height, width, channels)."""
+        flat = np.asarray(images).reshape(len(images), -1)
+        mean, covariance = flat.mean(axis=0, dtype=np.float64), np.zeros((flat.shape[1],) * 2)
+        for first in range(0, len(flat), 1000):
+            part = flat[first : first + 1000] - mean
+            covariance += part.T @ part
+        variances, components = np.linalg.eigh(covariance / len(flat))
+        matrix = (components / np.sqrt(np.maximum(variances, 0) + self.epsilon)) @ components.T
+        self.mean.assign(mean.astype(np.float32))
+        self.matrix.assign(matrix.astype(np.float32))
+
+
+@registered
+class LSUV(keras.initializers.Orthogonal):
+    """Orthogonal initial weights that `set_from_images` then divides by the standard deviation of the layer's own
+    output on training images, layer by layer, so that each layer's output begins with variance 1.
+
+    Source: D. Mishkin & J. Matas, All You Need Is a Good Init, 2016 (layer-sequential unit-variance). There the division
+    is repeated until the variance is near 1; without a bias one division makes it exactly so.
+    """
+
+
+def set_from_images(model: keras.Model, images) -> None:
+    """Give the layers that need it their values from training images, uint8 or float32 (n, height, width, channels).
+
+    Each `Whitening` sees the first 5,000, `ZCAWhitening` all of them, a layer whose initialiser is `LSUV` the first
+    500; in the order of the model's layers. Other layers are left alone.
+    """
+
+    def values_of(tensor, count):
+        before = keras.Model(model.inputs, tensor)
+        parts = [images[first : first + 500] for first in range(0, min(count, len(images)), 500)]
+        shown = [before(ops.cast(part, "float32"), training=False) for part in parts]
+        return np.concatenate([ops.convert_to_numpy(ops.cast(part, "float32")) for part in shown])
+
+    for layer in model.layers:
+        if isinstance(layer, Whitening):
+            layer.set_from(values_of(layer.input, 5000))
+        if isinstance(layer, ZCAWhitening):
+            layer.set_from(values_of(layer.input, len(images)))
+        if isinstance(getattr(layer, "kernel_initializer", None), LSUV):
+            deviation = values_of(layer.output, 500).std(dtype=np.float64)
+            layer.kernel.assign(layer.kernel / (deviation or 1.0))
 
 
 @registered

@@ -8,7 +8,10 @@ import functools
 
 from shathenet_utils import architecture
 from shathenet_utils.backend import keras, layers
+from shathenet_utils.baseline import baseline
 from shathenet_utils.blocks import (
+    CIFAR10_MEAN,
+    CIFAR10_STD,
     CollapsedTruncatedNormal,
     Dirac,
     ScaledConv2D,
@@ -79,11 +82,6 @@ def dense_network(units: tuple[int, ...], block: int = 1, classes: int = 10) -> 
         x = layers.Dense(width, activation="relu", name=f"dense{number}")(x)
     logits = layers.Dense(classes, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="dense_network")
-
-
-CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR10_STD = (0.2470, 0.2435, 0.2616)
-"""Of the training images' channels, on the scale 0 to 1, in the digits that published recipes use."""
 
 
 def v1_1(size: int = 36, classes: int = 10, original: bool = False, dense_units: int = 256) -> keras.Model:
@@ -355,5 +353,6 @@ MODELS = {
         inception_v3,
         linear_head,
         efficientnet_lite0,
+        baseline,
     )
 }

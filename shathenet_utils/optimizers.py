@@ -48,8 +48,8 @@ class Muon(keras.optimizers.Muon):
     rest.
 
     A kernel's step is the momentum of its gradient with all its singular values made about 1 (three Newton–Schulz
-    steps), times the learning rate; before it the kernel is scaled to norm √filters. Keras's own class gives Muon to
-    matrices alone. Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; the details
+    steps), times the learning rate; before it the kernel is scaled to norm √filters, unless scale_kernels is False.
+    Keras's own class gives Muon to matrices alone. Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; the details
     are those of airbench94_muon.py in github.com/KellerJordan/cifar10-airbench.
     """
 
@@ -60,6 +60,7 @@ class Muon(keras.optimizers.Muon):
         nesterov: bool,
         non_kernel_lr_multiplier: float,
         weight_decay=None,
+        scale_kernels: bool = True,
         steps=3,
     ):
         super().__init__(
@@ -67,6 +68,7 @@ class Muon(keras.optimizers.Muon):
             weight_decay=weight_decay,
         )  # fmt: skip
         self.non_kernel_lr_multiplier = non_kernel_lr_multiplier
+        self.scale_kernels = scale_kernels
 
     def _should_use_adamw(self, variable):
         return False  # no second moments: what is no kernel takes SGD
@@ -81,8 +83,8 @@ class Muon(keras.optimizers.Muon):
             return
         filters = variable.shape[-1]
         matrix = self.zeropower_via_newtonschulz5(ops.reshape(step, (-1, filters)), self.ns_steps)
-        scaled = variable * (filters**0.5 / ops.norm(ops.reshape(variable, (-1,))))
-        self.assign(variable, scaled - learning_rate * ops.reshape(matrix, variable.shape))
+        scale = filters**0.5 / ops.norm(ops.reshape(variable, (-1,))) if self.scale_kernels else 1.0
+        self.assign(variable, variable * scale - learning_rate * ops.reshape(matrix, variable.shape))
 
 
 def optimizer_of(recipe: Recipe, steps: int):
@@ -91,7 +93,7 @@ def optimizer_of(recipe: Recipe, steps: int):
     momentum = chosen.momentum
     decay = chosen.weight_decay if chosen.weight_decay and chosen.decay == "decoupled" else None
     if chosen.name == "muon":
-        return Muon(rate, momentum, chosen.nesterov, chosen.non_kernel_lr_multiplier, decay)
+        return Muon(rate, momentum, chosen.nesterov, chosen.non_kernel_lr_multiplier, decay, chosen.scale_kernels)
     if chosen.name == "sgd":
         return kinds.SGD(rate, momentum=momentum, nesterov=chosen.nesterov, weight_decay=decay)
     if chosen.name == "rmsprop":
@@ -136,3 +138,23 @@ class Averages:
             kept = variable.numpy()
             variable.assign(average)
             average.assign(kept)
+
+
+class BestWeights:
+    """The weights of the epoch with the lowest validation loss, for early stopping; nothing where a recipe has none."""
+
+    def __init__(self, model, recipe: Recipe):
+        self.recipe = recipe
+        self.originals = list(model.variables) if recipe.early_stopping else []
+        self.variables = [keras.Variable(v, dtype=v.dtype, trainable=False, name="best") for v in self.originals]
+
+    def update(self, history: dict[str, list[float]]) -> None:
+        """Keep the model's weights after an epoch, if it is the best so far."""
+        if self.recipe.early_stopping and self.recipe.kept_epoch(history) == len(history["loss"]) - 1:
+            for best, variable in zip(self.variables, self.originals, strict=True):
+                best.assign(variable)
+
+    def restore(self) -> None:
+        """Give the model the weights that were kept."""
+        for best, variable in zip(self.variables, self.originals, strict=True):
+            variable.assign(best)

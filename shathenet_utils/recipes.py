@@ -90,6 +90,8 @@ class Optimizer(_Part):
         the weight to its gradient (L2).
     beta_lr_multiplier: how many times larger the learning rate of a normalisation's β is; of sgd and muon.
     non_kernel_lr_multiplier: of muon: the learning rate of what is no kernel, in times that of kernels.
+    scale_kernels: of muon: each kernel is scaled to norm √filters before its step, which suits kernels that a
+        normalisation follows, and changes what a network without one computes.
 
     Raises ValueError on a value outside these ranges, or on two that contradict each other.
     """
@@ -101,11 +103,13 @@ class Optimizer(_Part):
     decay: str = "decoupled"
     beta_lr_multiplier: float = 1.0
     non_kernel_lr_multiplier: float = 1.0
+    scale_kernels: bool = True
 
     def __post_init__(self):
         self._check_word("name", ("adam", "sgd", "rmsprop", "adamw", "lion", "muon"))
         self._check_word("decay", ("decoupled", "coupled"))
         self._check_flag("nesterov")
+        self._check_flag("scale_kernels")
         self._check_number("momentum", 0, 1, below=True)
         self._check_number("weight_decay", 0)
         self._check_number("beta_lr_multiplier", 0, above=True)
@@ -122,6 +126,8 @@ class Optimizer(_Part):
             )
         if self.non_kernel_lr_multiplier != 1 and self.name != "muon":
             raise ValueError("Optimizer: non_kernel_lr_multiplier is of muon alone.")
+        if not self.scale_kernels and self.name != "muon":
+            raise ValueError("Optimizer: scale_kernels is of muon alone.")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -228,6 +234,8 @@ class Recipe(_Part):
     augmentation: an `Augmentation`.
     loss: of the logits: "cross_entropy", "focal" with gamma 2 (Lin et al., 2017), "mse" of the softmax's probabilities.
     label_smoothing: the share of a label that is spread over all classes, from 0, below 1.
+    early_stopping: how many epochs in a row may pass without a lower loss on the validation images; then training ends,
+        and the weights go back to those of the lowest. 0: it never ends early.
     averaging: of weights. "ema": a moving average is what is evaluated and kept. "lookahead": every five steps the
         weights go back to their slowly moving average, which is kept at the end (Jordan, 2024, airbench).
     precision: Keras's dtype policy, "float32" or "mixed_bfloat16".
@@ -248,6 +256,7 @@ class Recipe(_Part):
     averaging: str = "none"
     precision: str = "float32"
     test_views: str = "single"
+    early_stopping: int = 0
 
     def __post_init__(self):
         for field, part in (("optimizer", Optimizer), ("schedule", Schedule), ("augmentation", Augmentation)):
@@ -260,5 +269,24 @@ class Recipe(_Part):
         self._check_count("batch_size", 1)
         self._check_number("learning_rate", 0, above=True)
         self._check_number("label_smoothing", 0, 1, below=True)
+        self._check_count("early_stopping", 0)
         for field, allowed in WORDS.items():
             self._check_word(field, allowed)
+        if self.early_stopping and self.averaging != "none":
+            raise ValueError("Recipe: early_stopping keeps the weights of one epoch: it goes with averaging none alone.")
+
+    def is_whole(self, history: dict[str, list[float]]) -> bool:
+        """Whether a run with this history was trained to its end: all epochs, or until it was stopped early."""
+        epochs = len(history["loss"])
+        return epochs == self.epochs or (epochs < self.epochs and self.stops_after(history))
+
+    def stops_after(self, history: dict[str, list[float]]) -> bool:
+        """Whether early stopping ends a run after its last epoch so far; history: as `training.fit` gives it."""
+        epochs = len(history["loss"])
+        return bool(self.early_stopping and epochs) and epochs - 1 - self.kept_epoch(history) >= self.early_stopping
+
+    def kept_epoch(self, history: dict[str, list[float]]) -> int:
+        """The epoch, from 0, whose weights a finished run ends with: the last, with early stopping the best."""
+        if not self.early_stopping:
+            return len(history["loss"]) - 1
+        return history["validation_loss"].index(min(history["validation_loss"]))

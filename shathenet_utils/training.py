@@ -17,10 +17,10 @@ import numpy as np
 
 from shathenet_utils import augment, checkpoints, progress
 from shathenet_utils.backend import keras, ops, tf
-from shathenet_utils.blocks import Whitening
+from shathenet_utils.blocks import set_from_images
 from shathenet_utils.datasets import Dataset
 from shathenet_utils.fuse import fuse_layers
-from shathenet_utils.optimizers import Averages, learning_rate, optimizer_of
+from shathenet_utils.optimizers import Averages, BestWeights, learning_rate, optimizer_of
 from shathenet_utils.recipes import Recipe
 
 IMAGES_PER_CALL = 6400
@@ -205,15 +205,6 @@ def steps_per_call(recipe: Recipe) -> int:
     return max(1, min(STEPS_PER_CALL, IMAGES_PER_CALL // recipe.batch_size))
 
 
-def whiten(model, images) -> None:
-    """Give every `Whitening` layer of the model its kernel, from the first 5,000 training images, uint8 (n, h, w,
-    c)."""
-    for layer in model.layers:
-        if isinstance(layer, Whitening):
-            before = keras.Model(model.input, layer.input)
-            layer.set_from(before(tf.cast(images[:5000], tf.float32), training=False).numpy())
-
-
 def average_of_views(predict: Callable, images, views: str) -> np.ndarray:
     """Logits averaged over several views of each image, float32 (n, classes); images: uint8 (n, h, w, c).
 
@@ -267,17 +258,20 @@ def fit(
     labels = check_labels(data.train_labels, classes)
     check_images(data.validation_images, model.input_shape[1:])
     check_labels(data.validation_labels, classes)
+    if recipe.early_stopping and len(data.validation_labels) == 0:
+        raise ValueError(f"Early stopping is decided on validation images, and {data.name} has none.")
     count = len(images)
     steps_an_epoch = math.ceil(count / recipe.batch_size)
     steps = recipe.epochs * steps_an_epoch
     constant = isinstance(learning_rate(recipe, steps), float | int)
     per_call = steps_per_call(recipe)
     optimizer = optimizer_of(recipe, steps)
-    whiten(model, images)
+    set_from_images(model, images)
     averages = Averages(model, recipe.averaging, steps)
+    best = BestWeights(model, recipe)
     take_steps = epoch_function(model, optimizer, recipe, averages)
     predict_fast = predictor(model)
-    variables = [*model.variables, *optimizer.variables, *averages.variables]
+    variables = [*model.variables, *optimizer.variables, *averages.variables, *best.variables]
 
     names = ("loss", "accuracy", "validation_loss", "validation_accuracy", "learning_rate", "seconds")
     history = {name: [] for name in names}
@@ -302,6 +296,8 @@ def fit(
         try:
             coming = preparing.submit(images_of, first)
             for epoch in range(first, recipe.epochs):
+                if recipe.stops_after(history):
+                    break
                 epoch_begun = time.perf_counter()
                 shown = coming.result()
                 if recipe.augmentation.changes_images and epoch + 1 < recipe.epochs:
@@ -348,6 +344,7 @@ def fit(
                     kept.append(weights_of(model))
                 if averaged and not ends:
                     averages.swap()
+                best.update(history)
                 if checkpoint:
                     checkpoints.save(checkpoint, identity, variables, history, kept)
                 if on_epoch:
@@ -356,6 +353,8 @@ def fit(
                     break
         except KeyboardInterrupt:
             status = "interrupted"
+    if status == "finished":
+        best.restore()
     if status == "interrupted":
         onward = "go on from there" if checkpoint and history["loss"] else "begin anew"
         print(f"Stopped after {len(history['loss'])} of {recipe.epochs} epochs; the same call will {onward}.")

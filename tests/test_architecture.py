@@ -19,7 +19,7 @@ ORDER = (
     {"plots"},
     {"backend"},
     {"blocks", "fuse"},
-    {"architecture"},
+    {"architecture", "baseline"},
     {"models"},
     {"pretrained"},
     {"optimizers"},
@@ -38,7 +38,7 @@ ORDER = (
 )
 """From left to right; of a folder, all its files."""
 NETWORK_WING = {
-    "backend", "blocks", "fuse", "architecture", "models", "pretrained", "optimizers", "training", "kept_weights",
+    "backend", "blocks", "fuse", "architecture", "baseline", "models", "pretrained", "optimizers", "training", "kept_weights",
     "lens", "benchmarks.contenders", "benchmarks.torch_twin",
 }  # fmt: skip
 """What opens TensorFlow, or may: files, and folders with all their files."""

@@ -325,7 +325,7 @@ def small(name):
 
     training.set_seed(0)
     model = models.build(name)
-    training.whiten(model, tiny_dataset().train_images)
+    training.set_from_images(model, tiny_dataset().train_images)
     return model
 
 

@@ -377,7 +377,7 @@ def test_views_are_averaged_as_said(trained, data):
 def test_a_whitening_layer_is_set_from_the_training_images_and_stays(data):
     model = built(models.airbench, widths=(4, 4, 4))
     layer = model.get_layer("whiten")
-    training.whiten(model, data.train_images)
+    training.set_from_images(model, data.train_images)
     kernel, bias = layer.kernel.numpy(), layer.bias.numpy()
     assert np.linalg.matrix_rank(kernel.reshape(12, 24)) == 12
     training.fit(model, data, flat_recipe(epochs=1, optimizer="sgd", learning_rate=0.1))

@@ -111,7 +111,7 @@ def staged(network, data, rounds: int, *, layers: bool, fused: bool, half: bool,
     if not many:
         training.STEPS_PER_CALL = 1
     if layers:
-        training.whiten(model, data.train_images)
+        training.set_from_images(model, data.train_images)
         shape = data.train_images.shape[1:]
         model = keras.Sequential([keras.Input(shape), *_augmentation_layers(keras), model])
         none = dataclasses.replace(recipe.augmentation, flip="none", translate=0)
@@ -131,7 +131,7 @@ def steps_alone(network, data, rounds: int):
     from shathenet_utils.backend import tf
 
     model = _initialised(network)
-    training.whiten(model, data.train_images)
+    training.set_from_images(model, data.train_images)
     size, count = network.recipe.batch_size, len(data.train_labels)
     optimizer = optimizers.optimizer_of(network.recipe, 1000)
     averages = optimizers.Averages(model, network.recipe.averaging, 1000)
@@ -230,7 +230,7 @@ def pytorch(network, data, rounds: int):
 
     torch_twin.torch.set_num_threads(threads()["intra_op"])
     model = _initialised(network)
-    training.whiten(model, data.train_images)
+    training.set_from_images(model, data.train_images)
     recipe = dataclasses.replace(network.recipe, epochs=rounds)
     trainer = torch_twin.Trainer(model, data, recipe, 0)
 
