@@ -100,8 +100,8 @@ class LSUV(keras.initializers.Orthogonal):
     """Orthogonal initial weights that `set_from_images` then divides by the standard deviation of the layer's own
     output on training images, layer by layer, so that each layer's output begins with variance 1.
 
-    Source: D. Mishkin & J. Matas, All You Need Is a Good Init, 2016 (layer-sequential unit-variance). There the division
-    is repeated until the variance is near 1; without a bias one division makes it exactly so.
+    Source: D. Mishkin & J. Matas, All You Need Is a Good Init, 2016 (layer-sequential unit-variance). There the
+    division is repeated until the variance is near 1; without a bias one division makes it exactly so.
     """
 
 

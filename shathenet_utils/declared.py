@@ -64,7 +64,7 @@ class Run:
         if not self.path.exists():
             return False
         record = records.load(self.path)
-        whole = record["status"] == "diverged" or record["epochs"] == self.recipe.epochs  # not stopped early
+        whole = record["status"] == "diverged" or self.recipe.is_whole(record["history"])
         return whole and record["config_hash"] == self.variant.config_hash()
 
     def file_version(self) -> tuple[int, int] | None:

@@ -236,6 +236,16 @@ def _flat(config: dict, prefix: str = "", argument: bool = False) -> dict:
     return flat
 
 
+def complete_config(config: dict) -> dict:
+    """A record's configuration, with the recipe's fields that are newer than the record: they have their defaults."""
+
+    def filled(given: dict, usual: dict) -> dict:
+        parts = {name: filled(given.get(name, {}), value) for name, value in usual.items() if isinstance(value, dict)}
+        return usual | given | parts
+
+    return config | {"recipe": filled(config["recipe"], Recipe(epochs=1).config())}
+
+
 def load_record(experiment: Experiment, variant: Variant, seed: int, folder: Path | None = None) -> dict:
     """A record that matches its declaration; RecordError otherwise."""
     path = experiment.path(variant, seed, folder)

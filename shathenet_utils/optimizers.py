@@ -49,8 +49,8 @@ class Muon(keras.optimizers.Muon):
 
     A kernel's step is the momentum of its gradient with all its singular values made about 1 (three Newton–Schulz
     steps), times the learning rate; before it the kernel is scaled to norm √filters, unless scale_kernels is False.
-    Keras's own class gives Muon to matrices alone. Source: K. Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; the details
-    are those of airbench94_muon.py in github.com/KellerJordan/cifar10-airbench.
+    Keras's own class gives Muon to matrices alone. Source: K. Jordan et al., Muon: An optimizer for hidden layers in
+    neural networks, 2024; the details are those of airbench94_muon.py in github.com/KellerJordan/cifar10-airbench.
     """
 
     def __init__(

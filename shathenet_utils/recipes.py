@@ -273,7 +273,7 @@ class Recipe(_Part):
         for field, allowed in WORDS.items():
             self._check_word(field, allowed)
         if self.early_stopping and self.averaging != "none":
-            raise ValueError("Recipe: early_stopping keeps the weights of one epoch: it goes with averaging none alone.")
+            raise ValueError("Recipe: early_stopping keeps the weights of one epoch, so it takes no averaging.")
 
     def is_whole(self, history: dict[str, list[float]]) -> bool:
         """Whether a run with this history was trained to its end: all epochs, or until it was stopped early."""

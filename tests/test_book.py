@@ -11,7 +11,7 @@ from helpers import WITHOUT_TENSORFLOW, a_record, declare, python
 
 from shathenet_utils import book, datasets, records, runner, weights
 from shathenet_utils.book import evidence, ledger, load_experiment
-from shathenet_utils.experiment import Experiment, Variant
+from shathenet_utils.experiment import Experiment, Variant, complete_config
 from shathenet_utils.recipes import Recipe
 
 EXPERIMENTS = list(book.EXPERIMENTS.values())
@@ -168,7 +168,7 @@ def test_a_record_is_what_its_experiment_declares(path):
     assert path == experiment.path(variant, record["seed"])
     assert record["seed"] in experiment.seeds_of(variant)
     assert record["config_hash"] == variant.config_hash()
-    assert record["config"] == variant.config()
+    assert complete_config(record["config"]) == variant.config()
     assert (record["schema"], record["budget"], record["dataset"]) == (records.SCHEMA, "full", variant.dataset)
     assert record["threads"]["inter_op"] == 1
     assert record["precision"] == variant.recipe.precision
@@ -191,9 +191,10 @@ def test_a_records_numbers_agree_with_each_other(path):
     assert lengths == {record["epochs"]}
     assert bool(record["history"]["validation_loss"]) == bool(record["split"]["validation"])
     if record["status"] == "finished":
-        assert record["epochs"] == record["config"]["recipe"]["epochs"]
-        validation = record["history"]["validation_accuracy"] or [None]
-        assert record["validation_accuracy"] == validation[-1]
+        recipe = load_experiment(record["experiment"]).variant(record["variant"]).recipe
+        assert recipe.is_whole(record["history"])
+        validation = record["history"]["validation_accuracy"] or [None] * record["epochs"]
+        assert record["validation_accuracy"] == validation[recipe.kept_epoch(record["history"])]
         for part in ("test", "validation"):
             if record[f"{part}_predictions"] is not None:
                 stored, answers = record[f"{part}_predictions"], facts[f"{part}_labels"]

@@ -24,6 +24,7 @@ DEFAULTS = {
         "averaging": "none",
         "precision": "float32",
         "test_views": "single",
+        "early_stopping": 0,
     },
     Optimizer: {
         "name": "adam",
@@ -33,6 +34,7 @@ DEFAULTS = {
         "decay": "decoupled",
         "beta_lr_multiplier": 1.0,
         "non_kernel_lr_multiplier": 1.0,
+        "scale_kernels": True,
     },
     Schedule: {
         "name": "constant",
@@ -90,6 +92,8 @@ def test_a_default_never_changes(part):
         ({"label_smoothing": 1}, "label_smoothing"),
         ({"averaging": "swa"}, "averaging"),
         ({"test_views": "ten_crop"}, "test_views"),
+        ({"early_stopping": -1}, "early_stopping"),
+        ({"early_stopping": True}, "early_stopping"),
     ],
     ids=str,
 )
@@ -144,6 +148,7 @@ def test_a_bad_value_of_a_part_is_refused_in_one_sentence_that_names_it(part, ch
     ("part", "changed", "said"),
     [
         (Optimizer, {"momentum": 0.9}, "adam takes no momentum"),
+        (Optimizer, {"scale_kernels": False}, "scale_kernels is of muon alone"),
         (Optimizer, {"name": "sgd", "nesterov": True}, "give a momentum above 0"),
         (Optimizer, {"name": "rmsprop", "momentum": 0.9, "nesterov": True}, "momentum of sgd or muon"),
         (Optimizer, {"beta_lr_multiplier": 64}, "adam divides such a factor out again"),
@@ -263,3 +268,26 @@ def test_a_recipe_cannot_be_changed():
 def test_a_field_of_a_part_or_of_old_is_no_field_of_a_recipe(field):
     with pytest.raises(TypeError, match=field):
         Recipe(1, **{field: 0})
+
+
+def a_history(*validation_losses):
+    return {"loss": [1.0] * len(validation_losses), "validation_loss": list(validation_losses)}
+
+
+@pytest.mark.parametrize(
+    ("losses", "stops", "whole", "kept"),
+    [
+        ((3, 2, 1), False, False, 2), ((1, 2), False, False, 0), ((1, 2, 3), True, True, 0),
+        ((3, 1, 1, 2), True, True, 1), ((3, 2, 1, 3, 0), False, True, 4), ((3, 2, 1, 3, 2), True, True, 2),
+    ],
+)  # fmt: skip
+def test_early_stopping_ends_a_run_after_so_many_epochs_without_a_lower_loss(losses, stops, whole, kept):
+    recipe, usual, history = Recipe(5, early_stopping=2), Recipe(5), a_history(*losses)
+    assert (recipe.stops_after(history), recipe.is_whole(history), recipe.kept_epoch(history)) == (stops, whole, kept)
+    assert (usual.stops_after(history), usual.kept_epoch(history)) == (False, len(losses) - 1)
+    assert usual.is_whole(history) == (len(losses) == 5)
+
+
+def test_early_stopping_and_averages_of_weights_exclude_each_other():
+    with pytest.raises(ValueError, match="^Recipe: early_stopping keeps the weights of one epoch"):
+        Recipe(5, early_stopping=2, averaging="ema")

@@ -600,6 +600,11 @@ RESUMED = {
     },
     "muon": {"optimizer": "muon", "momentum": 0.6, "nesterov": True, "mixup": 0.2, "precision": "mixed_bfloat16"},
     "adamw": {"optimizer": "adamw", "weight_decay": 0.1, "rotate": 20.0, "averaging": "ema"},
+    "rmsprop": {"optimizer": "rmsprop", "loss": "mse", "schedule": "one_cycle", "warmup": 0.3},
+    "lion": {"optimizer": "lion", "learning_rate": 1e-4, "loss": "focal", "schedule": "exponential",
+             "final_fraction": 0.01, "vertical_flip": True},
+    "muon without scaling": {"optimizer": "muon", "momentum": 0.9, "learning_rate": 0.01, "scale_kernels": False},
+    "early stopping that never stops": {"early_stopping": 3, "schedule": "step", "cutout": 8},
 }  # fmt: skip
 
 
@@ -646,6 +651,52 @@ def test_a_stopped_run_goes_on_bit_for_bit_as_if_it_had_not(data, tmp_path, caps
     resumed = fit_with_checkpoint(data, tmp_path / "stopped.npz", fields=fields, on_epoch=see)
     assert seen == list(range(stops[-1] + 1, 5))
     assert_same_run(whole, resumed)
+
+
+def worse_validation(data):
+    """Data whose validation images have other images' labels: the better a network learns, the higher their loss."""
+    return dataclasses.replace(data, validation_labels=(data.validation_labels + 5) % 10)
+
+
+EARLY = flat_recipe(epochs=12, optimizer="sgd", learning_rate=0.05, momentum=0.9, early_stopping=2)
+
+
+def test_early_stopping_ends_a_run_and_gives_back_the_weights_of_its_best_epoch(data):
+    data, model = worse_validation(data), built()
+    fitted = training.fit(model, data, EARLY, weight_history=True)
+    losses = fitted.history["validation_loss"]
+    best = int(np.argmin(losses))
+    assert fitted.status == "finished"
+    assert fitted.epochs == best + 1 + 2 < 12
+    assert EARLY.kept_epoch(fitted.history) == best
+    assert EARLY.is_whole(fitted.history)
+    for path, array in training.weights_of(model).items():
+        np.testing.assert_array_equal(array, fitted.weight_history[best + 1][path])
+    loss = training.cross_entropy(training.predict(model, data.validation_images), data.validation_labels)
+    assert loss == pytest.approx(losses[best], abs=1e-6)
+
+
+@pytest.mark.parametrize("back", [1, 2, 3])
+def test_a_run_that_was_stopped_early_is_the_same_after_an_interruption(data, tmp_path, back):
+    data = worse_validation(data)
+
+    def fitted(path, on_epoch=None):
+        model = built()
+        ended = training.fit(model, data, EARLY, checkpoint=path, identity="a run", on_epoch=on_epoch)
+        return ended, training.weights_of(model)
+
+    whole, expected = fitted(tmp_path / "whole.npz")
+    stopped, _ = fitted(tmp_path / "stopped.npz", stop_after(whole.epochs + 1 - back))
+    assert stopped.status == "interrupted"
+    resumed, weights = fitted(tmp_path / "stopped.npz")
+    assert (resumed.status, resumed.epochs) == ("finished", whole.epochs)
+    for array, other in zip(weights.values(), expected.values(), strict=True):
+        np.testing.assert_array_equal(array, other)
+
+
+def test_without_validation_images_early_stopping_is_refused():
+    with pytest.raises(ValueError, match="^Early stopping is decided on validation images, and tiny has none"):
+        training.fit(built(), tiny_dataset(validation=0), EARLY)
 
 
 @pytest.mark.parametrize("damage", ["another run", "cut in half", "empty", "text", "pickled", "lacking"])

@@ -3,7 +3,7 @@
 import numpy as np
 
 from shathenet_utils import book, files, records, weights
-from shathenet_utils.experiment import Experiment, Variant, load_record
+from shathenet_utils.experiment import Experiment, Variant, complete_config, load_record
 
 _TEST_ACCURACIES = ("test_accuracy", "test_accuracy_flip", "test_accuracy_tta")
 _RESULTS = ("validation_accuracy", "validation_predictions", "test_predictions", *_TEST_ACCURACIES)
@@ -50,9 +50,10 @@ def _departures(record: dict, experiment: Experiment, variant: Variant, seed: in
     if any(record[key] != value for key, value in names.items()):
         called = f"{record['experiment']} {record['variant']} seed {record['seed']}, budget {record['budget']}"
         found.append(f"it says it is {called}")
-    if record["config"] != variant.config():
+    if complete_config(record["config"]) != variant.config():
         found.append("it holds another configuration than its declaration")
-    if record["status"] == "finished" and record["epochs"] != variant.recipe.epochs:
+    whole = variant.recipe.is_whole(record["history"]) and record["epochs"] == len(record["history"]["loss"])
+    if record["status"] == "finished" and not whole:
         found.append(f"it has {record['epochs']} epochs, its declaration {variant.recipe.epochs}")
     if record["dataset"] != variant.dataset or record["split"]["validation"] != variant.validation:
         found.append("it is on other images than its declaration")
@@ -91,8 +92,10 @@ def contradictions(record: dict) -> list[str]:
         none = name.startswith("validation") and not record["split"]["validation"]
         if len(values) != (0 if none else record["epochs"]):
             found.append(f"its history has {len(values)} values of {name} for {record['epochs']} epochs")
-    curve = record["history"]["validation_accuracy"]
-    if record["status"] == "finished" and record["validation_accuracy"] != (curve[-1] if curve else None):
+    curve, losses = record["history"]["validation_accuracy"], record["history"]["validation_loss"]
+    early = record["config"].get("recipe", {}).get("early_stopping")
+    kept = losses.index(min(losses)) if early else -1
+    if record["status"] == "finished" and record["validation_accuracy"] != (curve[kept] if curve else None):
         found.append("its validation accuracy is not the last of its history")
     if abs(sum(record["history"]["seconds"]) - record["seconds"]["total"]) > 0.1:
         found.append("its seconds are not the sum of its epochs")
