@@ -1,4 +1,4 @@
-"""python -m shathenet_utils train|queue|list|table|check|bench|facts|rerun: the book's records from a terminal."""
+"""python -m shathenet_utils train|queue|list|table|check|rates|bench|facts|rerun: the records from a terminal."""
 
 import argparse
 import codecs
@@ -7,7 +7,7 @@ import sys
 import unicodedata
 
 from shathenet_utils import ROOT, book, declared, files, runner, worker
-from shathenet_utils.book import evidence, ledger
+from shathenet_utils.book import evidence, learning_rates, ledger
 from shathenet_utils.datasets import DatasetError
 from shathenet_utils.experiment import BUDGETS
 
@@ -143,6 +143,11 @@ def _check(arguments) -> None:
         sys.exit(1)
 
 
+def _rates(arguments) -> None:
+    said = learning_rates.settle(book.EXPERIMENTS.values())
+    print("\n".join(said) or f"{learning_rates.path()} is what the records of the sweeps say.")
+
+
 def _at_least_one(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number of at least 1, not {text!r}")
@@ -242,6 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
     table.add_argument("name", nargs="?")
     table.set_defaults(do=_table)
     commands.add_parser("check", help="records against declarations").set_defaults(do=_check)
+    commands.add_parser("rates", help="write down the learning rates that the sweeps chose").set_defaults(do=_rates)
     bench = commands.add_parser("bench", help="time whole epochs: the book's loop, Keras's fit, PyTorch")
     bench.add_argument(
         "name",

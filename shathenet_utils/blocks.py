@@ -73,7 +73,7 @@ class ZCAWhitening(layers.Layer):
         self.matrix = self.add_weight(shape=(size, size), initializer="identity", trainable=False, name="matrix")
 
     def call(self, images):
-        flat = ops.reshape(images, (-1, len(self.mean)))
+        flat = ops.reshape(images, (-1, self.mean.shape[0]))
         return ops.reshape(ops.matmul(flat - self.mean, self.matrix), (-1, *images.shape[1:]))
 
     def compute_output_shape(self, shape):

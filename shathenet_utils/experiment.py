@@ -27,8 +27,9 @@ class Variant:
     run's seed; 0: on all. feature_extractor: a pretrained network and its input size, "efficientnet_lite0@160", whose
     features the model is given in place of the images, with those of their mirror images. pilot: a trial run, shown
     without interval, deciding nothing. seeds: where they are other than the experiment's. tuned_by: the sweep that
-    chose the learning rate. starts_from: a declared variant of a linear head, "lite0_size/128": the run begins with the
-    pretrained body, and with the head that this variant ends with.
+    chose the learning rate, by runs of this configuration; or "sweep/series", by those of another. starts_from: a
+    declared variant of a linear head, "lite0_size/128": the run begins with the pretrained body, and with the head that
+    this variant ends with.
     """
 
     name: str
@@ -87,7 +88,8 @@ class Experiment:
     quick_epochs: how many epochs the budget "quick" trains; 0: the recipe's own. keep_weights: the variants whose first
     seed keeps its final weights. keep_weight_history: those whose first seed keeps its weights after every epoch.
     planned: not all of its runs are recorded yet, and no page rests on it. sweep: its runs choose a learning rate, on
-    validation, with `SWEEP_SEED`; the test set is not read. threads: TensorFlow's, of each run; the bit-for-bit promise
+    validation, with `SWEEP_SEED`; the test set is not read. outer_rates: those to which it is extended where the best
+    lies at its edge, see `book.learning_rates`. threads: TensorFlow's, of each run; the bit-for-bit promise
     holds per number of threads. custom: a user's, with no records of the book.
 
     Raises ValueError where two variants have one name, one label or one configuration, where a name means no variant,
@@ -103,6 +105,7 @@ class Experiment:
     keep_weight_history: tuple[str, ...] = ()
     planned: bool = False
     sweep: bool = False
+    outer_rates: tuple[float, ...] = ()
     threads: int = 2
     custom: bool = False
 
@@ -125,6 +128,8 @@ class Experiment:
                 raise ValueError(f"Experiment {self.name} needs seeds, each once and none {SWEEP_SEED}, not {seeds}.")
         if self.quick_epochs < 0 or self.threads < 1:
             raise ValueError(f"Experiment {self.name} needs quick_epochs from 0 and threads from 1.")
+        if self.outer_rates and not self.sweep:
+            raise ValueError(f"Experiment {self.name} is no sweep, and has outer_rates.")
         if self.sweep and any(variant.validation == 0 for variant in self.variants):
             raise ValueError(f"Experiment {self.name}: a sweep chooses on validation images; set some apart.")
 

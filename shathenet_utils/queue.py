@@ -2,11 +2,13 @@
 
 A run has its experiment's number of threads, and so takes as many cores. Two queues share the work: a run that another
 process is at is passed over, and looked at again in the end. A run whose process is killed goes on in a new one. What
-stops, stops safely, and the same call goes on. Experiments whose sweep ends meanwhile are trained in the same call.
+stops, stops safely, and the same call goes on. Sweeps are extended where their best learning rate lies at their edge,
+and what they tune is trained in the same call.
 """
 
 import collections
 import datetime
+import math
 import os
 import queue as queues
 import shutil
@@ -14,11 +16,10 @@ import sys
 import threading
 import time
 
-import numpy as np
-
 from shathenet_utils import book, records, worker
-from shathenet_utils.book import evidence
+from shathenet_utils.book import evidence, learning_rates
 from shathenet_utils.declared import Run
+from shathenet_utils.estimates import core_seconds
 from shathenet_utils.experiment import Experiment
 
 ATTEMPTS = 3
@@ -29,16 +30,21 @@ LOOK_AGAIN = 10
 
 
 def missing(names=()) -> tuple[list[Run], dict[str, str]]:
-    """The declared runs without a record, and the experiments that wait for a sweep: name → a sentence.
+    """The declared runs without a record that can be trained now, and what waits for a sweep: experiment → a sentence.
 
     names: of experiments, in the order in which they are to be trained; without names, the pages' order. Within a name
     the shortest run comes first. Raises ValueError for an unknown name, RecordError for a damaged record.
     """
-    found = _missing_of(names)
-    waiting = {name: why for name, runs in found.items() if (why := _waits_for(name, runs))}
-    ready = {name: runs for name, runs in found.items() if name not in waiting}
-    known = estimates([run for runs in ready.values() for run in runs])
-    return [run for runs in ready.values() for run in sorted(runs, key=lambda run: known[run.name])], waiting
+    found, waiting = _missing_of(names), {}
+    known = core_seconds([run for runs in found.values() for run in runs])
+    ready = []
+    for name, runs in found.items():
+        why = {variant: _waits_for(variant, runs[0].experiment) for variant in {run.variant.name for run in runs}}
+        waits = [why[run.variant.name] for run in runs if why[run.variant.name]]
+        if waits:
+            waiting[name] = waits[0]
+        ready += sorted((run for run in runs if not why[run.variant.name]), key=lambda run: known[run.name])
+    return ready, waiting
 
 
 def _missing_of(names) -> dict[str, list[Run]]:
@@ -56,42 +62,16 @@ def _without_record(experiment: Experiment) -> list[Run]:
     return [run for run in runs if not run.is_complete()]
 
 
-def _waits_for(name: str, runs: list[Run]) -> str:
-    """Why these runs can't be trained yet: their sweep isn't, or found another learning rate; "" where they can."""
-    for sweep in dict.fromkeys(run.variant.tuned_by for run in runs if run.variant.tuned_by):
-        if left := len(_without_record(book.load_experiment(sweep))):
-            return f"{name} waits for {sweep}, {_counted(left)} to go."
-    wrong = [why for run in runs for why in evidence.wrong_rate(run.experiment, run.variant)]
-    return f"{name} waits for another declaration: {wrong[0]}" if wrong else ""
-
-
-def estimates(runs: list[Run]) -> dict[str, float]:
-    """Core-seconds that each run may take, by its name, from the records: of its model, else by its arithmetic.
-
-    Machines differ by a factor of two; this is a guess for planning.
-    """
-    per_model, per_mac = collections.defaultdict(list), []
-    for path in sorted(records.RECORDS.glob("*/*/seed*.json")):
-        record = records.load(path)
-        if record["status"] != "finished" or not record["seconds"]["median_epoch"]:
-            continue
-        seconds = record["seconds"]["median_epoch"] * record["threads"]["intra_op"] / record["split"]["train"]
-        per_model[str(record["config"]["model"])].append(seconds)
-        per_mac.append(seconds / record["macs"])
-    usual, found = float(np.median(per_mac)) if per_mac else 1e-9, {}
-    for run in runs:
-        variant = run.variant
-        alike = per_model.get(str(variant.config()["model"]))
-        seconds = float(np.median(alike)) if alike else usual * _macs(variant)
-        images = variant.images_per_class * 10 or 50_000 - variant.validation
-        found[run.name] = seconds * images * run.recipe.epochs
-    return found
-
-
-def _macs(variant) -> int:
-    from shathenet_utils import architecture, models
-
-    return architecture.macs(models.build(variant.model, variant.model_arguments))
+def _waits_for(name: str, experiment: Experiment) -> str:
+    """Why a variant can't be trained yet: its sweep isn't, or found another learning rate; "" where it can."""
+    variant = experiment.variant(name)
+    if not variant.tuned_by:
+        return ""
+    sweep, alike = evidence.tuning_runs(variant)
+    if left := sum(learning_rates.accuracy_of(sweep, other) is None for other in alike or sweep.variants):
+        return f"{experiment.name} waits for {sweep.name}, {_counted(left)} to go."
+    wrong = evidence.wrong_rate(experiment, variant)
+    return f"{experiment.name} waits for another declaration: {wrong[0]}" if wrong else ""
 
 
 def table(names=()) -> str:
@@ -99,11 +79,15 @@ def table(names=()) -> str:
     found = _missing_of(names)
     if not found:
         return NOTHING
-    seconds = estimates([run for runs in found.values() for run in runs])
-    hours = {name: _hours(sum(seconds[run.name] for run in runs)) for name, runs in found.items()}
-    lines = [f"{name}: {_counted(len(runs))}, about {hours[name]}" for name, runs in found.items()]
-    waiting = filter(None, (_waits_for(name, runs) for name, runs in found.items()))
-    return "\n".join([*lines, f"{_counted(len(seconds))} to do, about {_hours(sum(seconds.values()))}.", *waiting])
+    seconds = core_seconds([run for runs in found.values() for run in runs])
+    lines = []
+    for name, runs in found.items():
+        taken = [seconds[run.name] for run in runs]
+        each = f"{min(taken):.0f}" + f" to {max(taken):.0f}" * (max(taken) - min(taken) > 0.5)
+        lines.append(f"{name}: {_counted(len(runs))} of {each} core-seconds, about {_hours(sum(taken))}")
+    _, waiting = missing(names)
+    total = f"{_counted(len(seconds))} to do, about {_hours(sum(seconds.values()))}."
+    return "\n".join([*lines, total, *waiting.values()])
 
 
 def _counted(runs: int) -> str:
@@ -122,16 +106,19 @@ def cores() -> int:
 def train_all(names=()) -> list[str]:
     """Train and record what is missing; returns why runs failed, a sentence each, after the others were trained.
 
-    Raises KeyboardInterrupt after Ctrl-C, when every process has stopped safely. Otherwise as `missing`.
+    After each run of a sweep the learning rates that are chosen by now are written down, and the declarations made
+    anew: finals begin as soon as their sweep ends, in this call. Raises KeyboardInterrupt after Ctrl-C, when every
+    process has stopped safely. Otherwise as `missing`.
     """
     state = _State()
     try:
         while True:
+            state.tell_rates(_choose_rates())
             runs, waiting = missing(names)
-            if not state.add(runs):
+            if not state.plan(runs):
                 break
             state.tell(waiting)
-            while state.pending or state.running:
+            while (state.pending or state.running) and not state.outdated:
                 state.start_what_fits()
                 state.hear(seconds=2)
     except KeyboardInterrupt:
@@ -145,6 +132,14 @@ def train_all(names=()) -> list[str]:
     return state.failures
 
 
+def _choose_rates() -> list[str]:
+    """Write down what the sweeps' records say, and declare what follows; a sentence per change."""
+    book.declare_again()  # another queue may have written since
+    said = learning_rates.settle(book.EXPERIMENTS.values())
+    book.declare_again()
+    return said
+
+
 class _State:
     """Runs that wait, runs under way, and the line of progress."""
 
@@ -152,6 +147,8 @@ class _State:
         self.pending = collections.deque()
         self.seconds = {}  # run's name → core-seconds that it may take
         self.done, self.failures = 0, []
+        self.ended = set()  # names of runs that are done, or have failed
+        self.outdated = False  # whether a run of a sweep has ended: rates may be chosen, finals begin
         self.running = {}  # run's name → (run, process)
         self.epoch = {}  # run's name → (done, all)
         self.looked = {}  # run's name → when another process was last found at it
@@ -160,19 +157,28 @@ class _State:
         self.news = queues.SimpleQueue()
         self.began = time.monotonic()
 
-    def add(self, runs: list[Run]) -> bool:
-        """Take up those of the runs that are not known yet; whether there are any."""
-        new = [run for run in runs if run.name not in self.seconds]
-        self.pending.extend(new)
-        self.seconds |= estimates(new)
-        return bool(new)
+    def plan(self, runs: list[Run]) -> bool:
+        """Take up what is to be trained now, in this order; whether there is anything to wait for."""
+        self.outdated = False
+        self.pending = collections.deque(
+            run for run in runs if run.name not in self.ended and run.name not in self.running
+        )
+        self.seconds |= core_seconds([run for run in runs if run.name not in self.seconds])
+        return bool(self.pending or self.running)
 
     def tell(self, waiting: dict[str, str]) -> None:
-        """Say which experiments wait, each sentence once."""
+        """Say which experiments wait, and for what; once each, however many runs are to go."""
         for why in waiting.values():
-            if why not in self.announced:
-                self.announced.append(why)
+            if (kind := why.partition(",")[0]) not in self.announced:
+                self.announced.append(kind)
                 self.say(why)
+
+    def tell_rates(self, sentences: list[str]) -> None:
+        """Say which learning rates were chosen, and which sweeps can't go on; each sentence once."""
+        for sentence in sentences:
+            if sentence not in self.announced:
+                self.announced.append(sentence)
+                self.say(sentence)
 
     def start_what_fits(self) -> None:
         """Start the next runs, while there are cores for them."""
@@ -183,10 +189,11 @@ class _State:
             if busy + threads > cores():
                 self.pending.appendleft(run)
                 return
-            if time.monotonic() - self.looked.get(run.name, -np.inf) < LOOK_AGAIN:
+            if time.monotonic() - self.looked.get(run.name, -math.inf) < LOOK_AGAIN:
                 self.pending.append(run)
                 continue
             if run.is_complete():  # by another process meanwhile
+                self._has_ended(run)
                 self.done += 1
                 continue
             process = worker.start(run.experiment.name, run.variant.name, run.seed, run.experiment.threads, record=True)
@@ -220,6 +227,7 @@ class _State:
             self.looked[run.name] = time.monotonic()
             self.pending.append(run)
         elif message["ended"] == 0:
+            self._has_ended(run)
             self.done += 1
             record = records.load(run.path)
             accuracy = record["validation_accuracy"] or record["test_accuracy"]
@@ -232,9 +240,14 @@ class _State:
             self.pending.appendleft(run)
             self.say(f"{run.name}: its process was killed; it goes on in a new one.")
         else:
+            self._has_ended(run)
             self.failures.append(f"{run.name}: {message['why']}")
             self.say(f"{run.name} failed: {message['why']}")
         self.show()
+
+    def _has_ended(self, run: Run) -> None:
+        self.ended.add(run.name)
+        self.outdated |= run.experiment.sweep
 
     def say(self, text: str) -> None:
         """A line that stays."""

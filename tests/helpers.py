@@ -4,6 +4,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+import types
 
 import numpy as np
 from hypothesis import settings
@@ -95,11 +96,14 @@ def diverged(record):
 def declare(experiments, folder, patch=setattr):
     """Make these the only declared experiments, recorded below a folder, on `tiny_dataset`.
 
-    patch: how an attribute is replaced: pytest's `monkeypatch.setattr`, or for good in a process of its own.
+    experiments: or, as a page with sweeps has it, a function from the chosen learning rates to them. patch: how an
+    attribute is replaced: pytest's `monkeypatch.setattr`, or for good in a process of its own.
     """
     patch(records, "RECORDS", folder / "data" / "records")
     patch(weights, "FOLDER", folder / "data" / "weights")
-    patch(book, "EXPERIMENTS", {experiment.name: experiment for experiment in experiments})
+    page = {"experiments": experiments} if callable(experiments) else {"EXPERIMENTS": tuple(experiments)}
+    patch(book, "PAGES", [types.SimpleNamespace(**page)])
+    patch(book, "EXPERIMENTS", {experiment.name: experiment for experiment in book.of_page(book.PAGES[0])})
     patch(runner, "load_data", lambda variant: tiny_dataset())
 
 

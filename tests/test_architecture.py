@@ -29,6 +29,7 @@ ORDER = (
     {"declared"},
     {"book"},
     {"runner"},
+    {"estimates"},
     {"queue"},
     {"exercises"},
     {"lesson", "lens", "benchmarks", "rerun"},

@@ -44,7 +44,7 @@ def test_pages_are_found_by_their_numbers():
     numbers = [int(page.__name__.rpartition(".p")[2][:2]) for page in book.PAGES]
     assert numbers == sorted(set(numbers))
     for experiment in EXPERIMENTS:
-        pages = [page for page in book.PAGES if experiment in page.EXPERIMENTS]
+        pages = [page for page in book.PAGES if experiment in book.of_page(page)]
         assert len(pages) == 1
         assert load_experiment(experiment.name) is experiment
 
@@ -101,7 +101,7 @@ def test_a_head_that_a_run_starts_from_is_declared_on_the_same_images(experiment
 @each_experiment
 def test_sweeps_choose_on_validation_and_versions_have_five_seeds(experiment):
     if experiment.sweep:
-        assert experiment.name.endswith("_sweep")
+        assert experiment.name.endswith(("_sweep", "_study"))
         assert all(variant.validation == 5000 for variant in experiment.variants)
     else:
         assert not experiment.name.endswith("_sweep")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from shathenet_utils import book, files, records, weights
+from shathenet_utils.book import learning_rates
 from shathenet_utils.experiment import Experiment, Variant, complete_config, load_record
 
 _TEST_ACCURACIES = ("test_accuracy", "test_accuracy_flip", "test_accuracy_tta")
@@ -22,10 +23,23 @@ def check() -> list[str]:
                     wrong += _wrong_with(experiment, variant, seed)
             if not experiment.planned:
                 wrong += wrong_rate(experiment, variant)
+    wrong += _chosen_otherwise()
     for path in sorted(records.RECORDS.glob("*/*/*.json")):
         if path not in expected:
             wrong.append(f"{path} belongs to no declared run: delete it, or declare it.")
     return wrong
+
+
+def _chosen_otherwise() -> list[str]:
+    """Whether the file of learning rates holds something else than the sweeps' records."""
+    try:
+        entries, _ = learning_rates.of_records(book.EXPERIMENTS.values())
+        if entries == learning_rates.load().entries:
+            return []
+    except files.FileError as error:
+        return [str(error)]
+    place = learning_rates.path()
+    return [f"{place} is not what the sweeps' records say: write it with `python -m shathenet_utils rates`."]
 
 
 def _wrong_with(experiment: Experiment, variant: Variant, seed: int) -> list[str]:
@@ -109,21 +123,33 @@ def wrong_rate(experiment: Experiment, variant: Variant) -> list[str]:
     """
     if not variant.tuned_by:
         return []
-    sweep = book.load_experiment(variant.tuned_by)
-    alike = [other for other in sweep.variants if _tuned(other) == _tuned(variant)]
+    sweep, alike = tuning_runs(variant)
+    called = f"{experiment.name} {variant.name}"
     if not alike:
-        return [f"{experiment.name} {variant.name}: {sweep.name} has no variant of its configuration."]
+        return [f"{called}: {variant.tuned_by} has no variant of its configuration."]
     try:
-        rates = {other.recipe.learning_rate: _validation(sweep, other) for other in alike}
+        found = [learning_rates.accuracy_of(sweep, other) for other in alike]
     except files.FileError as error:
         return [str(error)]
-    best = max(rates, key=rates.get)
-    called = f"{experiment.name} {variant.name}"
+    if None in found:
+        lacking = sweep.path(alike[found.index(None)], sweep.seeds[0])
+        return [f"{called}: There is no record {lacking} of its sweep as it is declared."]
+    accuracies = {other.recipe.learning_rate: accuracy for other, accuracy in zip(alike, found, strict=True)}
+    best, edge = learning_rates.judge(accuracies)
     if best != variant.recipe.learning_rate:
         return [f"{called} has learning rate {variant.recipe.learning_rate:g}; the best of {sweep.name} is {best:g}."]
-    if best in (min(rates), max(rates)):
+    if edge:
         return [f"{called}: {best:g} is the best of {sweep.name} and lies at its edge: extend the sweep."]
     return []
+
+
+def tuning_runs(variant: Variant) -> tuple[Experiment, list[Variant]]:
+    """The sweep that chooses a variant's learning rate, and which of its variants do."""
+    name, _, series = variant.tuned_by.partition("/")
+    sweep = book.load_experiment(name)
+    if series:
+        return sweep, [other for other in sweep.variants if learning_rates.series_of(other) == series]
+    return sweep, [other for other in sweep.variants if _tuned(other) == _tuned(variant)]
 
 
 def _tuned(variant: Variant) -> dict:
@@ -131,8 +157,3 @@ def _tuned(variant: Variant) -> dict:
     identity = variant.identity()
     recipe = {name: value for name, value in identity["recipe"].items() if name not in ("learning_rate", "epochs")}
     return identity | {"recipe": recipe}
-
-
-def _validation(sweep: Experiment, variant: Variant) -> float:
-    record = load_record(sweep, variant, sweep.seeds[0])
-    return -1.0 if record["status"] == "diverged" else record["validation_accuracy"]

@@ -1,0 +1,74 @@
+"""Page 05: the baseline of part II, chosen and recorded; and what the scale of its inputs does."""
+
+import dataclasses
+
+from shathenet_utils.book.baseline import ARGUMENTS, FIVE, NETWORKS, NORMALISED_RATES, PLAIN_RATES, RECIPE, changed
+from shathenet_utils.book.learning_rates import Chosen, around, name_of, tuned
+from shathenet_utils.experiment import Experiment, Variant
+from shathenet_utils.recipes import Optimizer, Recipe
+
+_SGD = Optimizer("sgd", momentum=0.9, nesterov=True)
+_STUDY = Recipe(epochs=8, batch_size=128, schedule="cosine", precision="mixed_bfloat16")
+_STUDIED = {
+    ("sgd", "plain"): (_SGD, around(1e-1)),
+    ("sgd", "normalised"): (_SGD, around(3e-1)),
+    ("adam", "plain"): (Optimizer(), around(1e-3)),
+    ("adam", "normalised"): (Optimizer(), around(3e-3)),
+}
+_WIDTHS = {"narrow": (12, 24, 48), "usual": (16, 32, 64), "wide": (24, 48, 96)}
+
+SCALINGS = {
+    "raw": "0 to 255", "minus_1_to_1": "−1 to 1", "per_channel": "per channel", "per_image": "per image",
+    "zca": "ZCA whitening", "batch_norm": "batch norm as first layer",
+}  # fmt: skip
+"""Name → label; the baseline's own, 0 to 1, is `baseline`'s variant "plain"."""
+
+
+def _study() -> Experiment:
+    """Which optimizer, and which widths? Validation only, a run each."""
+    by_rate = (
+        Variant(
+            f"{optimizer}_{network}_{name_of(rate)}", "baseline",
+            dataclasses.replace(_STUDY, optimizer=settings, learning_rate=rate), NETWORKS[network],
+            f"{optimizer.upper() if optimizer == 'sgd' else 'Adam'}, {network}, {name_of(rate)}",
+        )
+        for (optimizer, network), (settings, rates) in _STUDIED.items()
+        for rate in rates
+    )  # fmt: skip
+    by_width = (
+        Variant(
+            f"{width}_{network}", "baseline",
+            dataclasses.replace(_STUDY, epochs=16, optimizer=_SGD, learning_rate=rate),
+            NETWORKS[network] | {"filters": filters},
+            f"{'/'.join(map(str, filters))} filters, {network}",
+        )
+        for width, filters in _WIDTHS.items()
+        for network, rate in (("plain", 3e-2), ("normalised", 1e-1))
+    )  # fmt: skip
+    question = "Which optimizer, learning rates and widths suit the baseline of part II?"
+    return Experiment("baseline_study", question, (*by_rate, *by_width), sweep=True, threads=1, planned=True)
+
+
+def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
+    """What the page declares, with the learning rates that are chosen by now."""
+    networks = (Variant(name, "baseline", RECIPE, ARGUMENTS | arguments) for name, arguments in NETWORKS.items())
+    valley = around(3e-2, below=3, above=3), around(1e-1, below=3, above=3)
+    inputs = (
+        *(changed(name, label, {"scaling": name}) for name, label in SCALINGS.items()),
+        *(
+            changed(name, SCALINGS[name], {"scaling": name}, of="normalised")
+            for name in ("raw", "per_channel")
+        ),
+    )  # fmt: skip
+    rates = dict.fromkeys(SCALINGS, PLAIN_RATES) | {
+        "raw": around(3e-5), "raw_normalised": NORMALISED_RATES, "per_channel_normalised": NORMALISED_RATES,
+    }  # fmt: skip
+    return (
+        _study(),
+        *tuned(
+            "baseline", "What do the two networks reach that all of part II starts from?", networks,
+            dict(zip(NETWORKS, valley, strict=True)), chosen, keep_weights=tuple(NETWORKS),
+            sweep_question="At which learning rates do the two networks train, and which suits each?", **FIVE,
+        ),
+        *tuned("normalisation", "How should the inputs be scaled?", inputs, rates, chosen, **FIVE),
+    )  # fmt: skip

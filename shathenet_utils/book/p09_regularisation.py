@@ -1,0 +1,67 @@
+"""Page 09: regularisation, of one kind and strength at a time; on all images and on 500 per class."""
+
+from shathenet_utils.book.baseline import COSTLY, FIVE, LONG, RECIPE, changed
+from shathenet_utils.book.learning_rates import Chosen, around, tuned
+from shathenet_utils.experiment import Experiment, Variant
+from shathenet_utils.recipes import Optimizer
+
+
+def decayed(strength: float, decay: str) -> dict:
+    """The recipe with weight decay, "coupled" (L2) or "decoupled"."""
+    settings = {"momentum": RECIPE.optimizer.momentum, "nesterov": RECIPE.optimizer.nesterov}
+    return {"optimizer": Optimizer(RECIPE.optimizer.name, **settings, weight_decay=strength, decay=decay)}
+
+
+KINDS = {
+    "l2": ("L2, 5e-4", {}, decayed(5e-4, "coupled")),
+    "decoupled": ("decoupled decay, 5e-3", {}, decayed(5e-3, "decoupled")),
+    "dropout": ("dropout 0.5", {"dropout": 0.5}, {}),
+    "spatial_dropout": ("spatial dropout 0.1", {"spatial_dropout": 0.1}, {}),
+    "label_smoothing": ("label smoothing 0.1", {}, {"label_smoothing": 0.1}),
+    "early_stopping": ("early stopping", {}, {"early_stopping": 3}),
+}
+"""Name → (label, arguments, recipe); none is `baseline`'s variant "plain". Decoupled decay takes ten times the strength
+of L2, which a momentum of 0.9 multiplies by ten."""
+STRENGTHS = {
+    "l2_weak": ("L2, 1e-4", {}, decayed(1e-4, "coupled")),
+    "l2_strong": ("L2, 2e-3", {}, decayed(2e-3, "coupled")),
+    "decoupled_weak": ("decoupled decay, 1e-3", {}, decayed(1e-3, "decoupled")),
+    "decoupled_strong": ("decoupled decay, 2e-2", {}, decayed(2e-2, "decoupled")),
+    "dropout_weak": ("dropout 0.2", {"dropout": 0.2}, {}),
+    "spatial_dropout_strong": ("spatial dropout 0.3", {"spatial_dropout": 0.3}, {}),
+    "label_smoothing_strong": ("label smoothing 0.2", {}, {"label_smoothing": 0.2}),
+}
+FEW = 500
+"""Images per class."""
+
+
+def _regularised(name: str, recipe: dict | None = None, **more) -> Variant:
+    label, arguments, own = (KINDS | STRENGTHS).get(name, ("none", {}, {}))
+    return changed(name, label, arguments, recipe=own | (recipe or {}), **more)
+
+
+def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
+    """What the page declares, with the learning rates that are chosen by now."""
+    long_run = changed(
+        "early_stopping_long", f"early stopping of {LONG} epochs", seeds=COSTLY,
+        recipe={"epochs": LONG, "early_stopping": 5},
+    )  # fmt: skip
+    variants = (
+        *map(_regularised, KINDS),
+        *(_regularised(name, pilot=True) for name in STRENGTHS),
+        long_run,
+        *(_regularised(name, of="normalised") for name in ("l2", "dropout", "spatial_dropout")),
+    )
+    few = (
+        _regularised(
+            name, {"epochs": 80}, images_per_class=FEW, seeds=COSTLY, tuned_by="regularisation_few_sweep/none"
+        )
+        for name in ("none", *KINDS, "l2_strong", "spatial_dropout_strong")
+    )  # fmt: skip
+    return (
+        *tuned("regularisation", "What does each kind of regularisation gain?", variants, {}, chosen, **FIVE),
+        *tuned(
+            "regularisation_few", "What does it gain with 500 images per class?", few, {"none": around(1e-2)}, chosen,
+            **FIVE,
+        ),
+    )  # fmt: skip
