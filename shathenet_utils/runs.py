@@ -122,6 +122,15 @@ class Runs:
             raise ValueError(f"{self.experiment}: {variant} and {baseline} have no seed in common with {_words(key)}.")
         return stats.paired_difference([values[seed] for seed in both], [others[seed] for seed in both])
 
+    def relative_seconds(self, variant: str, baseline: str) -> float | None:
+        """Seconds per epoch of a variant's runs, in times the baseline's: medians of runs on one kind of processor with
+        as many threads; None where the two have no such runs. Runs share their machine, so this is rough: `bench`
+        measures."""
+        taken = [_seconds_by_machine(self.finished(name)) for name in (variant, baseline)]
+        ratios = [float(np.median(seconds) / np.median(taken[1][kind])) for kind, seconds in taken[0].items()
+                  if kind in taken[1]]  # fmt: skip
+        return float(np.median(ratios)) if ratios else None
+
     def best(self, by: str = "validation_accuracy") -> str:
         """The variant with the highest mean, no pilot; a choice rests on validation, never on the test set.
 
@@ -244,6 +253,16 @@ def _checked(over: str) -> str:
 
 def _words(key: str) -> str:
     return key.replace("_", " ")
+
+
+def _seconds_by_machine(found: list[dict]) -> dict[tuple, list[float]]:
+    """Processor and threads → the median seconds of an epoch, one per run."""
+    by_machine = {}
+    for record in found:
+        if record["machine"] and record["seconds"]["median_epoch"]:
+            kind = record["machine"]["processor"], record["threads"]["intra_op"]
+            by_machine.setdefault(kind, []).append(record["seconds"]["median_epoch"])
+    return by_machine
 
 
 def _data(record: dict) -> tuple[str, str]:
