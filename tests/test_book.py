@@ -322,8 +322,14 @@ def longer(values):
         (lambda path: change(path, split=lambda old: old | {"validation": 0}), "it is on other images"),
         (lambda path: change(path, precision="mixed_bfloat16"), "it has precision mixed_bfloat16"),
         (lambda path: change(path, test_predictions=None), "it keeps no test predictions"),
-        (lambda path: change(path, validation_accuracy=0.99), "validation accuracy is not the last of its history"),
-        (lambda path: change(path, validation_accuracy=None), "validation accuracy is not the last of its history"),
+        (
+            lambda path: change(path, validation_accuracy=0.99),
+            "validation accuracy is not that of the epoch",
+        ),
+        (
+            lambda path: change(path, validation_accuracy=None),
+            "validation accuracy is not that of the epoch",
+        ),
         (lambda path: change(path, history=lambda old: old | {"loss": []}), "history has 0 values of loss for 1"),
         (lambda path: change(path, history=lambda old: old | {"loss": longer(old["loss"])}), "has 2 values of loss"),
         (lambda path: change(path, status="diverged"), "it diverged and has a test_accuracy"),
@@ -341,6 +347,37 @@ def test_a_record_that_is_not_what_a_run_wrote_is_named(recorded, damage, said):
     assert wrong
     assert any(said in sentence for sentence in wrong), wrong
     assert all(str(path) in sentence and "\n" not in sentence for sentence in wrong)
+
+
+def test_a_run_that_was_stopped_early_is_whole_and_has_its_best_epochs_accuracy(monkeypatch, tmp_path):
+    variant = Variant("early", "v1_0", Recipe(epochs=9, early_stopping=2), dataset="tiny", validation=50)
+    experiment = Experiment("made_up", "?", (variant,), seeds=(0,))
+    declare([experiment], tmp_path, monkeypatch.setattr)
+    split = {"train": 200, "validation": 50, "test": 60, "seed": 0, "digest": "0" * 16}
+    own = {"variant": "early", "config": variant.config(), "config_hash": variant.config_hash(), "dataset": "tiny"}
+    record = a_record(0, epochs=4, split=split, precision="float32", **own)
+    record["history"]["validation_loss"] = [2.0, 1.5, 1.8, 1.6]
+    path = experiment.path(variant, 0)
+    records.save(record | {"validation_accuracy": record["history"]["validation_accuracy"][1]}, path)
+    assert evidence.check() == []
+    records.save(record, path)  # the last epoch's
+    assert evidence.check() == [f"{path}: its validation accuracy is not that of the epoch that it ends with."]
+    record["history"]["validation_loss"] = [2.0, 1.5, 1.8, 1.4]
+    records.save(record, path)
+    assert evidence.check() == [f"{path}: it has 4 epochs, its declaration 9."]
+
+
+def test_a_record_that_is_older_than_a_field_of_recipes_is_what_is_declared(recorded):
+    path = recorded.path(recorded.variants[0], 0)
+    record = json.loads(path.read_text())
+    del record["config"]["recipe"]["early_stopping"]
+    del record["config"]["recipe"]["optimizer"]["scale_kernels"]
+    path.write_text(json.dumps(record))
+    assert evidence.check() == []
+    record["config"]["recipe"]["optimizer"]["momentum"] = 0.5
+    path.write_text(json.dumps(record))
+    [sentence] = evidence.check()
+    assert "another configuration" in sentence
 
 
 def test_a_record_of_no_declared_run_is_named(recorded):

@@ -118,6 +118,14 @@ def test_what_is_declared_follows_from_what_is_chosen():
     assert experiment.variants[0].recipe.epochs == 16
 
 
+def test_the_lines_of_a_sweeps_figure_are_its_series():
+    sweep = book.load_experiment("baseline_sweep")
+    lines = learning_rates.series_by_label(sweep)
+    assert list(lines) == ["plain", "normalised"]
+    assert lines["plain"][:3] == ["plain_1e-3", "plain_3e-3", "plain_1e-2"]
+    assert sorted(itertools.chain(*lines.values())) == sorted(variant.name for variant in sweep.variants)
+
+
 def test_outer_rates_are_of_a_sweep_alone():
     with pytest.raises(ValueError, match="^Experiment x is no sweep, and has outer_rates"):
         Experiment("x", "?", (Variant("a", "v1_0", Recipe(1)),), outer_rates=(1e-3,))

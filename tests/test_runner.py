@@ -25,6 +25,12 @@ DECLARED = [
     if any(experiment.path(variant, seed).exists() for seed in experiment.seeds_of(variant))
 ]
 ON_IMAGES = [declared for declared in DECLARED if not declared.values[1].feature_extractor]
+BEGUN_AGAIN = [
+    declared
+    for declared in ON_IMAGES
+    for experiment, variant in [declared.values]
+    if variant.model != "baseline" or variant is experiment.variants[0]  # of some 350 variants of one function, 40
+]
 ON_FEATURES = [declared for declared in DECLARED if declared.values[1].feature_extractor]
 
 
@@ -88,7 +94,7 @@ def test_kept_weights_reach_the_recorded_accuracy(experiment, variant):
 
 @pytest.mark.slow
 @pytest.mark.needs_cifar10
-@pytest.mark.parametrize(("experiment", "variant"), ON_IMAGES)
+@pytest.mark.parametrize(("experiment", "variant"), BEGUN_AGAIN)
 def test_a_recorded_run_begins_again_as_it_did(experiment, variant):
     """To the last digit on the recorded kind of machine; another rounds differently, and an epoch makes that larger."""
     from shathenet_utils import training

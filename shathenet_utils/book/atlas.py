@@ -77,7 +77,7 @@ def effects(pages: Iterable[int] = PAGES) -> list[Effect]:
             if not experiment.sweep:
                 effects_of = (_effect(number, experiment, variant) for variant in experiment.variants)
                 found += [effect for effect in effects_of if effect]
-    return sorted(found, key=lambda effect: -math.inf if effect.difference is None else -effect.difference.mean)
+    return sorted(found, key=lambda effect: math.inf if effect.difference is None else -effect.difference.mean)
 
 
 def _effect(page: int, experiment: Experiment, variant: Variant) -> Effect | None:

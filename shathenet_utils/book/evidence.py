@@ -110,7 +110,7 @@ def contradictions(record: dict) -> list[str]:
     early = record["config"].get("recipe", {}).get("early_stopping")
     kept = losses.index(min(losses)) if early else -1
     if record["status"] == "finished" and record["validation_accuracy"] != (curve[kept] if curve else None):
-        found.append("its validation accuracy is not the last of its history")
+        found.append("its validation accuracy is not that of the epoch that it ends with")
     if abs(sum(record["history"]["seconds"]) - record["seconds"]["total"]) > 0.1:
         found.append("its seconds are not the sum of its epochs")
     return found

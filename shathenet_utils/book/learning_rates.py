@@ -34,6 +34,14 @@ def series_of(variant: Variant) -> str:
     return variant.name.rpartition("_")[0]
 
 
+def series_by_label(sweep: Experiment) -> dict[str, list[str]]:
+    """Label → the names of a series' variants, by rate: what `plots.sweep` draws as one line each."""
+    found = {}
+    for variant in sorted(sweep.variants, key=lambda variant: variant.recipe.learning_rate):
+        found.setdefault(variant.label.rpartition(", ")[0], []).append(variant.name)
+    return found
+
+
 def around(centre: float, below: int = 2, above: int = 1) -> tuple[float, ...]:
     """A centre of `OUTER_RATES` with its neighbours, four rates unless said otherwise."""
     place = OUTER_RATES.index(centre)

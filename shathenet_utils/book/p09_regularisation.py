@@ -52,12 +52,12 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         long_run,
         *(_regularised(name, of="normalised") for name in ("l2", "dropout", "spatial_dropout")),
     )
+    patient = {"early_stopping": {"early_stopping": 15}}  # an epoch is a ninth as long
+    rate = "regularisation_few_sweep/none"
     few = (
-        _regularised(
-            name, {"epochs": 80}, images_per_class=FEW, seeds=COSTLY, tuned_by="regularisation_few_sweep/none"
-        )
+        _regularised(name, {"epochs": 80} | patient.get(name, {}), images_per_class=FEW, seeds=COSTLY, tuned_by=rate)
         for name in ("none", *KINDS, "l2_strong", "spatial_dropout_strong")
-    )  # fmt: skip
+    )
     return (
         *tuned("regularisation", "What does each kind of regularisation gain?", variants, {}, chosen, **FIVE),
         *tuned(
