@@ -335,7 +335,7 @@ def longer(values):
         (lambda path: change(path, status="diverged"), "it diverged and has a test_accuracy"),
         (lambda path: change(path, seconds=lambda old: old | {"total": 1e4}), "seconds are not the sum of its epochs"),
         (lambda path: change(path, history={}), "it is damaged (KeyError"),
-        (lambda path: change(path, history=None), "it is damaged (AttributeError"),
+        (lambda path: change(path, history=None), "it is damaged (TypeError"),
         (lambda path: change(path, split=None), "it is damaged (TypeError"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

@@ -358,7 +358,7 @@ def test_the_queue_goes_from_sweep_to_final_and_extends_a_sweep_by_itself(lab):
     code, lines, error = here.run("queue")
     assert (code, error) == (0, "")
     begun = [run.removesuffix("/seed/0").removesuffix("/seed/100") for run in here.runs("begins")]
-    swept = ["low_1e-4", "low_3e-4", "low_1e-3", "low_3e-3", "high_1e-4", "high_3e-4", "high_1e-3", "high_3e-3"]
+    swept = [f"{name}_{rate}" for name in ("high", "low") for rate in ("1e-4", "3e-4", "1e-3", "3e-3")]
     assert begun[:8] == [f"made_up_sweep/{name}" for name in swept]
     assert sorted(begun[8:11]) == ["made_up/high", "made_up/long", "made_up/low"]
     assert begun[11:] == ["rest/a"]
