@@ -1,9 +1,6 @@
-// The kernel lens: one module without dependencies, for a notebook (anywidget) and for a page that stands alone.
-//
-// A network is a list of layers as payload.py describes them. Maps are Float32Arrays in Keras's order, height × width ×
-// channels; sums are kept in double precision, so that results agree with Keras's up to its own rounding.
+// Built from js/ by `make lens-script`: change the modules there, not this file.
 
-// Numbers -------------------------------------------------------------------------------------------------------------
+// Numbers as payload.py's `encode` writes them.
 
 const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
 const DIGITS = new Uint8Array(128);
@@ -42,6 +39,8 @@ function half(bits) {
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
+
+// Activations, by Keras's names.
 
 /** The error function, to some 1e-15: a series near zero, a continued fraction beyond. */
 function erf(x) {
@@ -97,7 +96,10 @@ function activationOf(layer) {
   return ACTIVATIONS[name];
 }
 
-// Layers --------------------------------------------------------------------------------------------------------------
+// The operations: what a layer computes of its inputs.
+//
+// A network is a list of layers as payload.py describes them. Maps are Float32Arrays in Keras's order, height × width ×
+// channels; sums are kept in double precision, so that results agree with Keras's up to its own rounding.
 
 const size = (shape) => shape.reduce((product, side) => product * side, 1);
 
@@ -359,56 +361,7 @@ function costOf(layer, layers) {
   return layer.kind === "dense" ? many * layers[layer.inputs[0]].shape.at(-1) : many;
 }
 
-/** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
- *
- *  image: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
- *  to the first layer that has changed. Tells now and then what share of the work is done. */
-function* forward(layers, image, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
-  const outputs = before.slice(0, changed), costs = layers.map((layer) => costOf(layer, layers));
-  const all = costs.slice(outputs.length, end + 1).reduce((sum, cost) => sum + cost, 0);
-  for (let place = outputs.length, done = 0; place <= end; done += costs[place++]) {
-    const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
-    const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
-    if (layer.kind === "input") outputs.push(image);
-    else if (!weights) outputs.push(null);
-    else {
-      const steps = compute(layer, inputs, weights);
-      let step = steps.next();
-      for (; !step.done; step = steps.next()) yield (done + step.value * costs[place]) / all;
-      outputs.push(step.value);
-    }
-  }
-  return outputs;
-}
-
-/** What a generator returns, all at once. */
-function finish(steps) {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-  }
-}
-
-const SLICE = 8;  // milliseconds; a frame has sixteen
-
-/** What a generator returns, given to `then`, a slice of time after another, so that the page stays alive; returns what
- *  gives it up. tell: is called with what the generator yields. */
-function inSlices(steps, then, tell = () => {}) {
-  let given = false;
-  const next = () => {
-    if (given) return;
-    const begun = performance.now();
-    let step = steps.next();
-    while (!step.done && performance.now() - begun < SLICE) step = steps.next();
-    if (step.done) return then(step.value);
-    tell(step.value);
-    setTimeout(next);
-  };
-  setTimeout(next);
-  return () => { given = true; };
-}
-
-// What a pixel sees ---------------------------------------------------------------------------------------------------
+// Receptive fields, and the sums behind a number of a convolution.
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
@@ -486,68 +439,7 @@ function arithmetic(layer, x, { kernel, bias }, row, column, filter) {
   return { rows, columns, parts, bias: added, sum: parts.reduce((total, part) => total + part.sum, added) };
 }
 
-// A network with its weights, by epoch and as edited ------------------------------------------------------------------
-
-/** data: what payload.py's `payload` wrote. */
-class Network {
-  constructor(data) {
-    this.layers = data.layers;
-    this.epochs = data.epochs;
-    this.stored = data.arrays;
-    this.numbers = new Map();
-    this.edits = new Map();
-    this.changes = 0;  // how often the reader has edited
-  }
-
-  /** A weight at an epoch, {shape, data}; null where it wasn't recorded. */
-  array(path, epoch) {
-    const stored = this.stored[path], recorded = stored.epochs ?? null;
-    const place = recorded ? recorded.indexOf(epoch) : 0;
-    if (place < 0) return null;
-    if (!this.numbers.has(path)) this.numbers.set(path, decode(stored));
-    const shape = recorded ? stored.shape.slice(1) : stored.shape, many = size(shape);
-    return { shape, data: this.numbers.get(path).subarray(place * many, (place + 1) * many) };
-  }
-
-  /** A layer's weights, name → {shape, data}, with what the reader has edited, or as trained; null where one wasn't
-   *  recorded. */
-  weights(place, epoch, asTrained = false) {
-    const found = {}, edit = asTrained ? null : this.edits.get(place);
-    for (const [name, path] of Object.entries(this.layers[place].weights)) {
-      const array = this.array(path, epoch);
-      if (!array) return null;
-      found[name] = edit && edit.epoch === epoch && edit[name] ? { ...array, data: edit[name] } : array;
-    }
-    return found;
-  }
-
-  /** Change a copy of a layer's weights: change(kernel, bias) writes into it. */
-  edit(place, epoch, change) {
-    const { kernel, bias } = this.weights(place, epoch);
-    const copy = { epoch, kernel: kernel.data.slice(), bias: bias?.data.slice() };
-    change(copy.kernel, copy.bias);
-    this.edits.set(place, copy);
-    this.changes++;
-  }
-
-  /** Take all edits back. */
-  reset() {
-    this.edits.clear();
-    this.changes++;
-  }
-
-  /** All layers' outputs for a image, as `forward`. */
-  steps(image, epoch, { asTrained = false, ...options } = {}) {
-    return forward(this.layers, image, (place) => this.weights(place, epoch, asTrained), options);
-  }
-
-  /** What it costs to compute the layers from a place on. */
-  cost(from = 0) {
-    return this.layers.slice(from).reduce((sum, layer) => sum + costOf(layer, this.layers), 0);
-  }
-}
-
-// Drawing -------------------------------------------------------------------------------------------------------------
+// Colours, canvases and elements.
 
 /** A colour for a number from -1 to 1: blue, white, orange; distinct for colour-blind eyes too. */
 function diverging(value) {
@@ -609,33 +501,72 @@ const format = (value) => {
   return (size >= 1000 || (size && size < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
 };
 
-const STYLE = `
-:host { all: initial; display: block; color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif;
-  --paper: light-dark(#fff, #1b1b1b); --ink: light-dark(#1a1a1a, #eee); --line: light-dark(#767676, #9a9a9a);
-  --soft: light-dark(#f2f2f2, #2a2a2a); --mark: light-dark(#a3004f, #ff8ac2);
-  color: var(--ink); background: var(--paper); }
-* { box-sizing: border-box; }
-.lens { padding: 12px; max-width: 1280px; }
-.title { font-size: 18px; margin: 0 0 8px; } .head { font-size: 14px; margin: 12px 0 4px; }
-p { margin: 4px 0; } .row { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }
-.body[aria-busy=true] { opacity: 0.5; } [hidden] { display: none !important; }
-.controls { align-items: center; } label { display: inline-flex; gap: 6px; align-items: center; }
-select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
-  border-radius: 4px; padding: 3px 8px; } input[type=range] { padding: 0; width: 220px; accent-color: var(--mark); }
-button { cursor: pointer; } :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
-canvas { image-rendering: pixelated; display: block; background: #fff; }
-.tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
-.tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; } canvas.pen { width: 192px; border: 1px solid var(--line); }
-.stage { position: relative; width: fit-content; } .stage canvas { width: 256px; outline: 1px solid var(--line); } .stage svg { position: absolute; inset: 0; width: 100%;
-  height: 100%; pointer-events: none; filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
-.stage rect { fill: none; stroke: #a3004f; stroke-width: 2px; vector-effect: non-scaling-stroke; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
-td { border: 1px solid var(--line); padding: 1px 4px; min-width: 50px; text-align: right; }
-td.out { color: var(--line); } .sum { font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; max-width: 100%; }
-td input { width: 42px; padding: 0; font-size: 12px; color: inherit; background: transparent; border: 0;
-  text-align: right; appearance: textfield; } td input::-webkit-inner-spin-button { display: none; } .bar { display: grid; grid-template-columns: 90px 120px 56px 50px; gap: 6px; align-items: center; font-size: 12px; }
-.bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
-`;
+// Filters: their norms, which are alike, what they respond to, and kernels to try.
+
+const ALIKE = 0.95;
+
+/** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
+function filtersOf({ shape: [rows, columns, inner, filters], data }) {
+  return Array.from({ length: filters }, (_, filter) => {
+    const numbers = Float32Array.from({ length: rows * columns * inner }, (_, at) => data[at * filters + filter]);
+    return { filter, numbers, norm: normOf(numbers) };
+  });
+}
+
+const normOf = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
+
+const cosine = (one, two) =>
+  one.numbers.reduce((sum, value, at) => sum + value * two.numbers[at], 0) / (one.norm * two.norm || 1);
+
+/** How many pairs of filters point the same way, nearly. */
+function nearTwins(filters) {
+  let found = 0;
+  for (let one = 0; one < filters.length; one++) {
+    for (let two = 0; two < one; two++) found += cosine(filters[one], filters[two]) > ALIKE;
+  }
+  return found;
+}
+
+/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts. */
+const PRESETS = {
+  zero: () => 0,
+  negative: (a, b, rows, columns, old) => -old,
+  identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
+  blur: (a, b, rows, columns) => 1 / (rows * columns),
+  "Sobel, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
+  "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
+};
+
+/** The batch norm and the activation that a convolution's numbers go through next, where nothing else uses them. */
+function following(layers, place) {
+  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : [])), [next] = users;
+  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return [];
+  return [next, ...following(layers, next)];
+}
+
+/** The largest number of every channel of a map, and where it is: { most, row, column }, the first of equal ones; of a
+ *  channel that is NaN, NaN. */
+function strongest({ data, shape: [, width, channels] }) {
+  const found = Array.from({ length: channels }, () => ({ most: NaN, row: 0, column: 0 }));
+  data.forEach((value, at) => {
+    const place = Math.floor(at / channels);
+    if (!(value <= found[at % channels].most)) {
+      found[at % channels] = { most: value, row: Math.floor(place / width), column: place % width };
+    }
+  });
+  return found;
+}
+
+/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first. */
+function sameSpot({ row, column }, from, to) {
+  const maps = from.length === 3 && to.length === 3;
+  const [down, right] = [row, column].map((at, side) => (maps ? Math.floor(((at + 0.5) / from[side]) * to[side]) : 0));
+  return { row: down, column: right };
+}
+
+// The arithmetic behind a number, in words.
+
+const FEW = 3;  // the largest parts of a sum that are shown
 
 /** Where in a map the number is that the state points at. */
 const indexOf = ({ shape }, { row, column, channel }) =>
@@ -749,6 +680,150 @@ function explainNext(network, state, outputs) {
     `then ${network.layers[place].name}: ${format(outputs[place].data[at])}`);
 }
 
+// The forward pass, all at once or in slices of time.
+
+/** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
+ *
+ *  image: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
+ *  to the first layer that has changed. Tells now and then what share of the work is done. */
+function* forward(layers, image, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
+  const outputs = before.slice(0, changed), costs = layers.map((layer) => costOf(layer, layers));
+  const all = costs.slice(outputs.length, end + 1).reduce((sum, cost) => sum + cost, 0);
+  for (let place = outputs.length, done = 0; place <= end; done += costs[place++]) {
+    const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
+    const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
+    if (layer.kind === "input") outputs.push(image);
+    else if (!weights) outputs.push(null);
+    else {
+      const steps = compute(layer, inputs, weights);
+      let step = steps.next();
+      for (; !step.done; step = steps.next()) yield (done + step.value * costs[place]) / all;
+      outputs.push(step.value);
+    }
+  }
+  return outputs;
+}
+
+/** What a generator returns, all at once. */
+function finish(steps) {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+const SLICE = 8;  // milliseconds; a frame has sixteen
+
+/** What a generator returns, given to `then`, a slice of time after another, so that the page stays alive; returns what
+ *  gives it up. tell: is called with what the generator yields. */
+function inSlices(steps, then, tell = () => {}) {
+  let given = false;
+  const next = () => {
+    if (given) return;
+    const begun = performance.now();
+    let step = steps.next();
+    while (!step.done && performance.now() - begun < SLICE) step = steps.next();
+    if (step.done) return then(step.value);
+    tell(step.value);
+    setTimeout(next);
+  };
+  setTimeout(next);
+  return () => { given = true; };
+}
+
+// A network with its weights, by epoch and as edited.
+
+/** data: what payload.py's `payload` wrote. */
+class Network {
+  constructor(data) {
+    this.layers = data.layers;
+    this.epochs = data.epochs;
+    this.stored = data.arrays;
+    this.numbers = new Map();
+    this.edits = new Map();
+    this.changes = 0;  // how often the reader has edited
+  }
+
+  /** A weight at an epoch, {shape, data}; null where it wasn't recorded. */
+  array(path, epoch) {
+    const stored = this.stored[path], recorded = stored.epochs ?? null;
+    const place = recorded ? recorded.indexOf(epoch) : 0;
+    if (place < 0) return null;
+    if (!this.numbers.has(path)) this.numbers.set(path, decode(stored));
+    const shape = recorded ? stored.shape.slice(1) : stored.shape, many = size(shape);
+    return { shape, data: this.numbers.get(path).subarray(place * many, (place + 1) * many) };
+  }
+
+  /** A layer's weights, name → {shape, data}, with what the reader has edited, or as trained; null where one wasn't
+   *  recorded. */
+  weights(place, epoch, asTrained = false) {
+    const found = {}, edit = asTrained ? null : this.edits.get(place);
+    for (const [name, path] of Object.entries(this.layers[place].weights)) {
+      const array = this.array(path, epoch);
+      if (!array) return null;
+      found[name] = edit && edit.epoch === epoch && edit[name] ? { ...array, data: edit[name] } : array;
+    }
+    return found;
+  }
+
+  /** Change a copy of a layer's weights: change(kernel, bias) writes into it. */
+  edit(place, epoch, change) {
+    const { kernel, bias } = this.weights(place, epoch);
+    const copy = { epoch, kernel: kernel.data.slice(), bias: bias?.data.slice() };
+    change(copy.kernel, copy.bias);
+    this.edits.set(place, copy);
+    this.changes++;
+  }
+
+  /** Take all edits back. */
+  reset() {
+    this.edits.clear();
+    this.changes++;
+  }
+
+  /** All layers' outputs for a image, as `forward`. */
+  steps(image, epoch, { asTrained = false, ...options } = {}) {
+    return forward(this.layers, image, (place) => this.weights(place, epoch, asTrained), options);
+  }
+
+  /** What it costs to compute the layers from a place on. */
+  cost(from = 0) {
+    return this.layers.slice(from).reduce((sum, layer) => sum + costOf(layer, this.layers), 0);
+  }
+}
+
+// The lens's style sheet.
+
+const STYLE = `
+:host { all: initial; display: block; color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif;
+  --paper: light-dark(#fff, #1b1b1b); --ink: light-dark(#1a1a1a, #eee); --line: light-dark(#767676, #9a9a9a);
+  --soft: light-dark(#f2f2f2, #2a2a2a); --mark: light-dark(#a3004f, #ff8ac2);
+  color: var(--ink); background: var(--paper); }
+* { box-sizing: border-box; }
+.lens { padding: 12px; max-width: 1280px; }
+.title { font-size: 18px; margin: 0 0 8px; } .head { font-size: 14px; margin: 12px 0 4px; }
+p { margin: 4px 0; } .row { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }
+.body[aria-busy=true] { opacity: 0.5; } [hidden] { display: none !important; }
+.controls { align-items: center; } label { display: inline-flex; gap: 6px; align-items: center; }
+select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
+  border-radius: 4px; padding: 3px 8px; } input[type=range] { padding: 0; width: 220px; accent-color: var(--mark); }
+button { cursor: pointer; } :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
+canvas { image-rendering: pixelated; display: block; background: #fff; }
+.tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
+.tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; } canvas.pen { width: 192px; border: 1px solid var(--line); }
+.stage { position: relative; width: fit-content; } .stage canvas { width: 256px; outline: 1px solid var(--line); } .stage svg { position: absolute; inset: 0; width: 100%;
+  height: 100%; pointer-events: none; filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
+.stage rect { fill: none; stroke: #a3004f; stroke-width: 2px; vector-effect: non-scaling-stroke; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
+td { border: 1px solid var(--line); padding: 1px 4px; min-width: 50px; text-align: right; }
+td.out { color: var(--line); } .sum { font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; max-width: 100%; }
+td input { width: 42px; padding: 0; font-size: 12px; color: inherit; background: transparent; border: 0;
+  text-align: right; appearance: textfield; } td input::-webkit-inner-spin-button { display: none; } .bar { display: grid; grid-template-columns: 90px 120px 56px 50px; gap: 6px; align-items: center; font-size: 12px; }
+.bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
+`;
+
+// The kernel lens: one module without dependencies, for a notebook (anywidget) and for a page that stands alone.
+
 /** Numbers as a table, coloured; onEdit: called with the place and the new number of a cell that the reader changes. */
 function grid(numbers, rows, columns, caption, onEdit = null) {
   const table = make("table", {}, make("caption", {}, caption));
@@ -777,71 +852,8 @@ function grid(numbers, rows, columns, caption, onEdit = null) {
 }
 
 const MOST_TILES = 256;
-const FEW = 3;  // the largest parts of a sum that are shown
 const SLOW = 20e6;  // multiply-adds, beyond which a pass is done in slices, under a bar
 const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-const ALIKE = 0.95;
-
-/** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
-function filtersOf({ shape: [rows, columns, inner, filters], data }) {
-  return Array.from({ length: filters }, (_, filter) => {
-    const numbers = Float32Array.from({ length: rows * columns * inner }, (_, at) => data[at * filters + filter]);
-    return { filter, numbers, norm: normOf(numbers) };
-  });
-}
-
-const normOf = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
-
-const cosine = (one, two) =>
-  one.numbers.reduce((sum, value, at) => sum + value * two.numbers[at], 0) / (one.norm * two.norm || 1);
-
-/** How many pairs of filters point the same way, nearly. */
-function nearTwins(filters) {
-  let found = 0;
-  for (let one = 0; one < filters.length; one++) {
-    for (let two = 0; two < one; two++) found += cosine(filters[one], filters[two]) > ALIKE;
-  }
-  return found;
-}
-
-/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts. */
-const PRESETS = {
-  zero: () => 0,
-  negative: (a, b, rows, columns, old) => -old,
-  identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
-  blur: (a, b, rows, columns) => 1 / (rows * columns),
-  "Sobel, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
-  "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
-};
-
-/** The batch norm and the activation that a convolution's numbers go through next, where nothing else uses them. */
-function following(layers, place) {
-  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : [])), [next] = users;
-  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return [];
-  return [next, ...following(layers, next)];
-}
-
-/** The largest number of every channel of a map, and where it is: { most, row, column }, the first of equal ones; of a
- *  channel that is NaN, NaN. */
-function strongest({ data, shape: [, width, channels] }) {
-  const found = Array.from({ length: channels }, () => ({ most: NaN, row: 0, column: 0 }));
-  data.forEach((value, at) => {
-    const place = Math.floor(at / channels);
-    if (!(value <= found[at % channels].most)) {
-      found[at % channels] = { most: value, row: Math.floor(place / width), column: place % width };
-    }
-  });
-  return found;
-}
-
-/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first. */
-function sameSpot({ row, column }, from, to) {
-  const maps = from.length === 3 && to.length === 3;
-  const [down, right] = [row, column].map((at, side) => (maps ? Math.floor(((at + 0.5) / from[side]) * to[side]) : 0));
-  return { row: down, column: right };
-}
-
-// The lens ------------------------------------------------------------------------------------------------------------
 
 /** Draw the lens into an element; returns what a page may ask of it. Not exported: anywidget would take it for its own
  *  door, below. */

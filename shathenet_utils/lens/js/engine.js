@@ -1,0 +1,266 @@
+// The operations: what a layer computes of its inputs.
+//
+// A network is a list of layers as payload.py describes them. Maps are Float32Arrays in Keras's order, height × width ×
+// channels; sums are kept in double precision, so that results agree with Keras's up to its own rounding.
+
+import { activationOf } from "./activations.js";
+
+export const size = (shape) => shape.reduce((product, side) => product * side, 1);
+
+/** The padding before the first pixel, for a window of `side` pixels, `dilation` apart: TensorFlow's SAME puts the odd
+ *  one at the end. */
+function padBefore(padding, input, output, side, stride, dilation) {
+  if (padding !== "same") return 0;
+  const reach = (side - 1) * dilation + 1;
+  return Math.floor(Math.max((output - 1) * stride + reach - input, 0) / 2);
+}
+
+/** How a convolution's or a pool's window moves: rows and columns of the output, height and width of the window, steps
+ *  down and to the right, distances within it, and the padding above and to the left. */
+export function geometry(layer, input, kernel) {
+  const [rows, columns] = layer.shape, [dilateRows, dilateColumns] = layer.dilation ?? [1, 1];
+  return {
+    rows, columns, height: kernel[0], width: kernel[1], down: layer.strides[0], right: layer.strides[1], dilateRows,
+    dilateColumns,
+    top: padBefore(layer.padding, input[0], rows, kernel[0], layer.strides[0], dilateRows),
+    left: padBefore(layer.padding, input[1], columns, kernel[1], layer.strides[1], dilateColumns),
+  };
+}
+
+/** One row of a convolution's output, written into `out`. */
+function convRow(layer, x, { kernel, bias }, g, row, out) {
+  const [kernelRows, kernelColumns, inner, filters] = kernel.shape, [height, width, channels] = x.shape;
+  const sums = new Float64Array(filters), perGroup = filters / layer.groups;
+  for (let column = 0, at = row * g.columns * filters; column < g.columns; column++, at += filters) {
+    if (bias) sums.set(bias.data);
+    else sums.fill(0);
+    for (let a = 0; a < kernelRows; a++) {
+      const y = row * g.down - g.top + a * g.dilateRows;
+      if (y < 0 || y >= height) continue;
+      for (let b = 0; b < kernelColumns; b++) {
+        const z = column * g.right - g.left + b * g.dilateColumns;
+        if (z < 0 || z >= width) continue;
+        const from = (y * width + z) * channels, start = (a * kernelColumns + b) * inner * filters;
+        for (let group = 0; group < layer.groups; group++) {
+          const first = group * perGroup, last = first + perGroup;
+          for (let c = 0; c < inner; c++) {
+            const value = x.data[from + group * inner + c];
+            if (value === 0) continue;
+            const w = start + c * filters;
+            for (let f = first; f < last; f++) sums[f] += value * kernel.data[w + f];
+          }
+        }
+      }
+    }
+    out.set(sums, at);
+  }
+}
+
+/** A convolution, row by row: yields after each. */
+function* conv(layer, [x], weights) {
+  const g = geometry(layer, x.shape, weights.kernel.shape), out = new Float32Array(size(layer.shape));
+  for (let row = 0; row < g.rows; row++) {
+    convRow(layer, x, weights, g, row, out);
+    yield (row + 1) / g.rows;
+  }
+  return out;
+}
+
+function pool(layer, [x]) {
+  const [height, width, channels] = x.shape, g = geometry(layer, x.shape, layer.size);
+  const out = new Float32Array(size(layer.shape)), mean = layer.how === "average";
+  for (let row = 0, at = 0; row < g.rows; row++) {
+    for (let column = 0; column < g.columns; column++) {
+      for (let c = 0; c < channels; c++, at++) {
+        let found = mean ? 0 : -Infinity, count = 0;
+        for (let a = 0; a < g.height; a++) {
+          const y = row * g.down - g.top + a;
+          if (y < 0 || y >= height) continue;
+          for (let b = 0; b < g.width; b++) {
+            const z = column * g.right - g.left + b;
+            if (z < 0 || z >= width) continue;
+            const value = x.data[(y * width + z) * channels + c];
+            found = mean ? found + value : value > found || value !== value ? value : found;
+            count++;
+          }
+        }
+        out[at] = mean ? found / count : found;
+      }
+    }
+  }
+  return out;
+}
+
+function globalPool(layer, [x]) {
+  const channels = x.shape[2], places = x.data.length / channels, mean = layer.how === "average";
+  return Float32Array.from({ length: channels }, (_, c) => {
+    let found = mean ? 0 : -Infinity;
+    for (let at = c; at < x.data.length; at += channels) {
+      const value = x.data[at];
+      found = mean ? found + value : value > found || value !== value ? value : found;
+    }
+    return mean ? found / places : found;
+  });
+}
+
+function dense(layer, [x], weights) {
+  const [inputs, units] = weights.kernel.shape, places = x.data.length / inputs;
+  const out = new Float32Array(places * units), sums = new Float64Array(units);
+  for (let place = 0; place < places; place++) {
+    if (weights.bias) sums.set(weights.bias.data);
+    else sums.fill(0);
+    for (let i = 0; i < inputs; i++) {
+      const value = x.data[place * inputs + i];
+      if (value === 0) continue;
+      for (let u = 0, w = i * units; u < units; u++, w++) sums[u] += value * weights.kernel.data[w];
+    }
+    out.set(sums, place * units);
+  }
+  return out;
+}
+
+/** A batch norm as y = factor · x + offset, by channel: {factor, offset}. */
+function normAsLine(layer, weights) {
+  const channels = weights.mean.data.length;
+  const factor = Float64Array.from({ length: channels }, (_, c) =>
+    (weights.gamma ? weights.gamma.data[c] : 1) / Math.sqrt(weights.variance.data[c] + layer.epsilon));
+  const offset = factor.map((each, c) => (weights.beta ? weights.beta.data[c] : 0) - each * weights.mean.data[c]);
+  return { factor, offset };
+}
+
+function line(x, factor, offset) {
+  const many = factor.length, more = offset.length;
+  return x.data.map((value, i) => value * factor[i % many] + offset[i % more]);
+}
+
+/** Where the pixels of an enlarged or reduced side come from: [first, second, weight of the second] each. */
+export function sources(input, output, how) {
+  return Array.from({ length: output }, (_, i) => {
+    if (how === "nearest") {
+      const from = Math.min(Math.floor(((i + 0.5) * input) / output), input - 1);
+      return [from, from, 0];
+    }
+    const place = Math.fround(Math.fround((i + 0.5) * Math.fround(input / output)) - 0.5);
+    const from = Math.floor(place), clamp = (at) => Math.min(Math.max(at, 0), input - 1);
+    return [clamp(from), clamp(from + 1), place - from];
+  });
+}
+
+/** A number between two. */
+export const between = (first, second, share) => first + (second - first) * share;
+
+function resize(layer, [x]) {
+  const [height, width, channels] = x.shape, [rows, columns] = layer.shape;
+  const down = sources(height, rows, layer.how), right = sources(width, columns, layer.how);
+  const out = new Float32Array(size(layer.shape));
+  let at = 0;
+  for (const [up, low, v] of down) {
+    for (const [near, far, u] of right) {
+      for (let c = 0; c < channels; c++, at++) {
+        const pick = (y, z) => x.data[(y * width + z) * channels + c];
+        out[at] = between(between(pick(up, near), pick(up, far), u), between(pick(low, near), pick(low, far), u), v);
+      }
+    }
+  }
+  return out;
+}
+
+/** [rows, columns] that a layer puts before a map's first pixel; below zero where it takes them away. */
+export const framing = ({ padding, cropping }) => padding ? padding.map(([side]) => side) : cropping.map(([side]) => -side);
+
+/** The map moved into a larger or smaller frame, zeros around. */
+function framed(layer, [x]) {
+  const [height, width, channels] = x.shape, [newHeight, newWidth] = layer.shape, [rows, columns] = framing(layer);
+  const out = new Float32Array(size(layer.shape));
+  for (let y = 0; y < newHeight; y++) {
+    for (let z = 0; z < newWidth; z++) {
+      const from = [y - rows, z - columns];
+      if (from[0] < 0 || from[0] >= height || from[1] < 0 || from[1] >= width) continue;
+      const start = (from[0] * width + from[1]) * channels;
+      out.set(x.data.subarray(start, start + channels), (y * newWidth + z) * channels);
+    }
+  }
+  return out;
+}
+
+const JOINS = {
+  add: (values) => values.reduce((sum, value) => sum + value, 0),
+  subtract: ([first, second]) => first - second,
+  multiply: (values) => values.reduce((product, value) => product * value, 1),
+  average: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
+  maximum: (values) => Math.max(...values),
+};
+
+/** Several maps joined number by number; a side of one is repeated, as NumPy broadcasts. */
+function join(layer, inputs) {
+  const shape = layer.shape, how = JOINS[layer.how];
+  const strides = inputs.map((x) => {
+    let stride = 1;
+    const found = [];
+    for (let d = x.shape.length - 1; d >= 0; d--) {
+      found.unshift(x.shape[d] === 1 ? 0 : stride);
+      stride *= x.shape[d];
+    }
+    return found;
+  });
+  const out = new Float32Array(size(shape)), index = shape.map(() => 0);
+  for (let at = 0; at < out.length; at++) {
+    out[at] = how(inputs.map((x, k) => x.data[index.reduce((sum, i, d) => sum + i * strides[k][d], 0)]));
+    for (let d = shape.length - 1; d >= 0 && ++index[d] === shape[d]; d--) index[d] = 0;
+  }
+  return out;
+}
+
+function concatenate(layer, inputs) {
+  const channels = layer.shape.at(-1), out = new Float32Array(size(layer.shape)), places = out.length / channels;
+  let first = 0;
+  for (const x of inputs) {
+    const many = x.shape.at(-1);
+    for (let place = 0; place < places; place++) {
+      out.set(x.data.subarray(place * many, (place + 1) * many), place * channels + first);
+    }
+    first += many;
+  }
+  return out;
+}
+
+export function softmax(data, channels) {
+  const out = new Float32Array(data.length);
+  for (let at = 0; at < data.length; at += channels) {
+    const part = Array.from(data.subarray(at, at + channels)), largest = Math.max(...part);
+    const powers = part.map((value) => Math.exp(value - largest)), sum = JOINS.add(powers);
+    out.set(powers.map((power) => power / sum), at);
+  }
+  return out;
+}
+
+const same = (layer, [x]) => x.data.slice();
+
+const KINDS = {
+  conv, dense, pool, resize, join, concatenate,
+  global_pool: globalPool,
+  norm: (layer, [x], weights) => {
+    const { factor, offset } = normAsLine(layer, weights);
+    return line(x, factor, offset);
+  },
+  scale: (layer, [x]) => line(x, layer.factor, layer.offset),
+  pad: framed, crop: framed,
+  flatten: same, identity: same, activation: same,
+};
+
+/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done. */
+export function* compute(layer, inputs, weights) {
+  let data = KINDS[layer.kind](layer, inputs, weights);
+  if (layer.kind === "conv") data = yield* data;
+  if (layer.activation === "softmax") data = softmax(data, layer.shape.at(-1));
+  const activation = activationOf(layer);
+  if (activation) data = data.map((value) => activation(value));
+  return { shape: layer.shape, data };
+}
+
+/** What a layer costs, in multiply-adds or numbers written. */
+export function costOf(layer, layers) {
+  const many = size(layer.shape);
+  if (layer.kind === "conv") return many * layer.kernel_shape[0] * layer.kernel_shape[1] * layer.kernel_shape[2];
+  return layer.kind === "dense" ? many * layers[layer.inputs[0]].shape.at(-1) : many;
+}

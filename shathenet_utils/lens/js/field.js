@@ -1,0 +1,79 @@
+// Receptive fields, and the sums behind a number of a convolution.
+
+import { framing, geometry, sources } from "./engine.js";
+
+export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** The part of a layer's input that a part of its output depends on: [top, bottom, left, right], whole pixels, ends
+ *  included, clipped where padding begins. */
+function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
+  const [height, width] = input;
+  const clipped = (a, b, c, d) =>
+    [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
+  if (layer.kind === "conv" || layer.kind === "pool") {
+    const g = geometry(layer, input, kernelShape);
+    return clipped(
+      top * g.down - g.top, bottom * g.down - g.top + (g.height - 1) * g.dilateRows,
+      left * g.right - g.left, right * g.right - g.left + (g.width - 1) * g.dilateColumns);
+  }
+  if (layer.kind === "resize") {
+    const down = sources(height, layer.shape[0], layer.how), across = sources(width, layer.shape[1], layer.how);
+    const reach = ([from, to, weight]) => [from, weight ? to : from];
+    return clipped(reach(down[top])[0], reach(down[bottom])[1], reach(across[left])[0], reach(across[right])[1]);
+  }
+  if (layer.kind === "pad" || layer.kind === "crop") {
+    const [rows, columns] = framing(layer);
+    return clipped(top - rows, bottom - rows, left - columns, right - columns);
+  }
+  if (layer.shape.length < 3 || layer.kind === "global_pool") return [0, height - 1, 0, width - 1];
+  return clipped(top, bottom, left, right);
+}
+
+/** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
+export function receptiveField(layers, place, row, column) {
+  const parts = new Map([[place, layers[place].shape.length === 3 ? [row, row, column, column] : [0, 0, 0, 0]]]);
+  for (let at = place; at > 0; at--) {
+    const part = parts.get(at), layer = layers[at];
+    if (!part) continue;
+    for (const from of layer.inputs) {
+      if (layers[from].shape.length < 3) {
+        parts.set(from, [0, 0, 0, 0]);
+        continue;
+      }
+      const seen = seenBy(layer, layers[from].shape, part, layer.size ?? layer.kernel_shape), known = parts.get(from);
+      parts.set(from, known
+        ? [Math.min(seen[0], known[0]), Math.max(seen[1], known[1]), Math.min(seen[2], known[2]), Math.max(seen[3], known[3])]
+        : seen);
+    }
+  }
+  return parts.get(0) ?? null;
+}
+
+/** The numbers of a channel under the window of an output, row by row; null in the padding. */
+export function windowOf(g, x, row, column, channel) {
+  const [height, width, channels] = x.shape, found = [];
+  for (let a = 0; a < g.height; a++) {
+    for (let b = 0; b < g.width; b++) {
+      const y = row * g.down - g.top + a * g.dilateRows, z = column * g.right - g.left + b * g.dilateColumns;
+      const inside = y >= 0 && y < height && z >= 0 && z < width;
+      found.push(inside ? x.data[(y * width + z) * channels + channel] : null);
+    }
+  }
+  return found;
+}
+
+/** A filter's weights for one of its input channels, row by row. */
+function cellsOf({ shape: [rows, columns, inner, filters], data }, filter, c) {
+  return Array.from({ length: rows * columns }, (_, at) => data[(at * inner + c) * filters + filter]);
+}
+
+/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum. */
+export function arithmetic(layer, x, { kernel, bias }, row, column, filter) {
+  const [rows, columns, inner, filters] = kernel.shape, g = geometry(layer, x.shape, kernel.shape);
+  const first = Math.floor(filter / (filters / layer.groups)) * inner, added = bias ? bias.data[filter] : 0;
+  const parts = Array.from({ length: inner }, (_, c) => {
+    const window = windowOf(g, x, row, column, first + c), cells = cellsOf(kernel, filter, c);
+    return { channel: first + c, window, kernel: cells, sum: cells.reduce((sum, cell, at) => sum + cell * window[at], 0) };
+  });
+  return { rows, columns, parts, bias: added, sum: parts.reduce((total, part) => total + part.sum, added) };
+}
