@@ -382,7 +382,7 @@ def test_an_edited_kernel_changes_the_rest_as_in_keras_and_is_reset(opened, netw
 
 
 def test_a_large_network_is_rounded_to_eight_bits_and_says_so(opened, network, images, monkeypatch):
-    monkeypatch.setattr(payload, "LARGE", 1000)
+    monkeypatch.setattr(encoding, "LARGE", 1000)
     snapshots = {weight.path: np.stack([np.zeros(weight.shape), weight.numpy()]) for weight in network.weights}
     told_page = payload.payload(network, images, weight_history=snapshots)
     page = opened(shown=lens.Lens(told_page, {}))

@@ -4,7 +4,7 @@
 `lens.compare(one, other)` two side by side; `to_html(path)` of each writes a page.
 """
 
-from shathenet_utils.lens.payload import LensError
+from shathenet_utils.lens.steps import LensError
 from shathenet_utils.lens.widget import Lens, compare, open, recorded
 
 __all__ = ["Lens", "LensError", "compare", "open", "recorded"]

@@ -63,37 +63,343 @@ function erf(x) {
 
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
-const clip6 = (x) => Math.min(Math.max(x, 0), 6);
+const clip = (x, low, high) => Math.min(Math.max(x, low), high);
 
-/** Activations of one number, by Keras's names; softmax, of all channels, is apart. */
+/** Functions of one number, by Keras's names, and their parameters; softmax, of all channels, is apart. */
 const ACTIVATIONS = {
   linear: (x) => x,
   relu: (x) => (x > 0 ? x : x === x ? 0 : x),
-  relu6: clip6,
-  leaky_relu: (x) => (x >= 0 ? x : 0.2 * x),
-  elu: (x) => (x > 0 ? x : Math.expm1(x)),
+  relu6: (x) => clip(x, 0, 6),
+  leaky_relu: (x, slope = 0.2) => (x >= 0 ? x : slope * x),
+  elu: (x, alpha = 1) => (x > 0 ? x : alpha * Math.expm1(x)),
   selu: (x) => 1.0507009873554805 * (x > 0 ? x : 1.6732632423543772 * Math.expm1(x)),
+  celu: (x, alpha = 1) => Math.max(x, 0) + Math.min(alpha * Math.expm1(x / alpha), 0),
   gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
   silu: (x) => x * sigmoid(x),
   sigmoid,
   tanh: Math.tanh,
   softplus,
   softsign: (x) => x / (1 + Math.abs(x)),
   exponential: Math.exp,
-  hard_sigmoid: (x) => clip6(x + 3) / 6,
-  hard_silu: (x) => (x * clip6(x + 3)) / 6,
+  hard_sigmoid: (x) => clip(x + 3, 0, 6) / 6,
+  hard_silu: (x) => (x * clip(x + 3, 0, 6)) / 6,
+  hard_tanh: (x) => clip(x, -1, 1),
+  hard_shrink: (x, threshold = 0.5) => (Math.abs(x) > threshold ? x : 0),
+  soft_shrink: (x, threshold = 0.5) => (x > threshold ? x - threshold : x < -threshold ? x + threshold : 0),
+  tanh_shrink: (x) => x - Math.tanh(x),
+  log_sigmoid: (x) => -softplus(-x),
   mish: (x) => x * Math.tanh(softplus(x)),
+  squareplus: (x, b = 4) => (x + Math.sqrt(x * x + b)) / 2,
+  sparse_plus: (x) => (x <= -1 ? 0 : x >= 1 ? x : (x + 1) ** 2 / 4),
+  sparse_sigmoid: (x) => clip((x + 1) / 2, 0, 1),
+  threshold: (x, least, otherwise) => (x > least ? x : otherwise),
+  clip,
+  exp2: (x) => 2 ** x,
+  expm1: Math.expm1,
+  log: Math.log,
+  log2: Math.log2,
+  log10: Math.log10,
+  log1p: Math.log1p,
+  sqrt: Math.sqrt,
+  rsqrt: (x) => 1 / Math.sqrt(x),
+  cbrt: Math.cbrt,
+  square: (x) => x * x,
+  abs: Math.abs,
+  negative: (x) => -x,
+  reciprocal: (x) => 1 / x,
+  sign: Math.sign,
+  sin: Math.sin,
+  cos: Math.cos,
+  tan: Math.tan,
+  arctan: Math.atan,
+  sinh: Math.sinh,
+  cosh: Math.cosh,
+  arcsinh: Math.asinh,
+  floor: Math.floor,
+  ceil: Math.ceil,
+  trunc: Math.trunc,
+  erf,
+  logical_not: (x) => Number(!x),
 };
 
-/** The function of one number that a layer applies last; null for none, and for softmax. */
+/** The function of one number that a layer applies last; null for none, and for those that need more than one. */
 function activationOf(layer) {
-  const name = layer.activation ?? "linear";
-  if (name === "linear" || name === "softmax") return null;
+  const name = layer.activation ?? "linear", parameters = layer.parameters ?? [];
+  if (["linear", "softmax", "log_softmax", "prelu"].includes(name)) return null;
   if (name === "general_relu") {
     const { slope, threshold, largest } = layer;
     return (x) => (x >= threshold ? Math.min(x, largest ?? Infinity) : slope * (x - threshold));
   }
-  return ACTIVATIONS[name];
+  const known = ACTIVATIONS[name];
+  return parameters.length ? (x) => known(x, ...parameters) : (x) => known(x);
+}
+
+// Operations on arrays of any rank: joined with broadcasting, moved, cut, reduced, normalised.
+
+/** @typedef {import("./types.d.ts").Layer} Layer */
+/** @typedef {import("./types.d.ts").Tensor} Tensor */
+/** @typedef {import("./types.d.ts").Weights} Weights */
+
+/** @param {number[]} shape */
+const size = (shape) => shape.reduce((product, side) => product * side, 1);
+
+/** How far apart an array's neighbours along each axis lie, in the order of a result's axes: the last ones of the result
+ *  are the array's, and along a side of one, or a missing one, the same number is read again, as NumPy broadcasts.
+ *  @param {number[]} shape @param {number} rank */
+function stridesIn(shape, rank) {
+  const strides = Array(rank).fill(0);
+  for (let axis = shape.length - 1, stride = 1; axis >= 0; stride *= shape[axis--]) {
+    if (shape[axis] !== 1) strides[axis + rank - shape.length] = stride;
+  }
+  return strides;
+}
+
+/** Go through all numbers of a shape in order: visit(which, places), places being those that some strides lead to.
+ *  @param {number[]} shape @param {number[][]} strides @param {(which: number, at: number[]) => void} visit */
+function walk(shape, strides, visit) {
+  const index = shape.map(() => 0), at = strides.map(() => 0), many = size(shape);
+  for (let which = 0; which < many; which++) {
+    visit(which, at);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      const back = ++index[axis] === shape[axis];
+      for (let k = 0; k < at.length; k++) at[k] += strides[k][axis] * (back ? 1 - shape[axis] : 1);
+      if (!back) break;
+      index[axis] = 0;
+    }
+  }
+}
+
+/** @type {Record<string, (values: number[]) => number>} */
+const JOINS = {
+  add: (values) => values.reduce((sum, value) => sum + value, 0),
+  subtract: ([first, second]) => first - second,
+  multiply: (values) => values.reduce((product, value) => product * value, 1),
+  divide: ([first, second]) => first / second,
+  divide_no_nan: ([first, second]) => (second === 0 ? 0 : first / second),
+  average: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
+  maximum: (values) => Math.max(...values),
+  minimum: (values) => Math.min(...values),
+  power: ([first, second]) => first ** second,
+  mod: ([first, second]) => first - second * Math.floor(first / second),
+  floor_divide: ([first, second]) => Math.floor(first / second),
+  hypot: ([first, second]) => Math.hypot(first, second),
+  arctan2: ([first, second]) => Math.atan2(first, second),
+  logaddexp: ([first, second]) => Math.max(first, second) + Math.log1p(Math.exp(-Math.abs(first - second))),
+  greater: ([first, second]) => Number(first > second),
+  greater_equal: ([first, second]) => Number(first >= second),
+  less: ([first, second]) => Number(first < second),
+  less_equal: ([first, second]) => Number(first <= second),
+  equal: ([first, second]) => Number(first === second),
+  not_equal: ([first, second]) => Number(first !== second),
+  where: ([condition, first, second]) => (condition ? first : second),
+};
+
+/** A step's operands as arrays: inputs, weights, and numbers.
+ *  @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights @returns {Tensor[]} */
+function operandsOf(layer, inputs, weights) {
+  if (!layer.operands) return inputs;
+  return layer.operands.map(({ input, weight, value }) =>
+    input !== undefined ? inputs[input] : weight !== undefined ? weights[weight] : { shape: [], data: Float32Array.of(value) });
+}
+
+/** Several arrays joined number by number.
+ *  @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights */
+function join(layer, inputs, weights) {
+  const how = JOINS[layer.how], operands = operandsOf(layer, inputs, weights), out = new Float32Array(size(layer.shape));
+  const values = operands.map(() => 0), rank = layer.shape.length;
+  walk(layer.shape, operands.map(({ shape }) => stridesIn(shape, rank)), (which, at) => {
+    for (let k = 0; k < values.length; k++) values[k] = operands[k].data[at[k]];
+    out[which] = how(values);
+  });
+  return out;
+}
+
+/** An array times, or as the slope of, another, number by number.
+ *  @param {Tensor} x @param {Tensor} alpha */
+function prelu(x, alpha) {
+  const out = new Float32Array(x.data.length), rank = x.shape.length;
+  walk(x.shape, [stridesIn(alpha.shape, rank)], (which, [at]) => {
+    const value = x.data[which];
+    out[which] = value < 0 ? alpha.data[at] * value : value;
+  });
+  return out;
+}
+
+/** Arrays one after another along an axis, the last unless it is named.
+ *  @param {Layer} layer @param {Tensor[]} inputs */
+function concatenate(layer, inputs) {
+  const out = new Float32Array(size(layer.shape));
+  const before = size(layer.shape.slice(0, layer.axis ?? layer.shape.length - 1)), whole = out.length / before;
+  let first = 0;
+  for (const { data } of inputs) {
+    const many = data.length / before;
+    for (let place = 0; place < before; place++) {
+      out.set(data.subarray(place * many, (place + 1) * many), place * whole + first);
+    }
+    first += many;
+  }
+  return out;
+}
+
+/** The axes in another order.
+ *  @param {Layer} layer @param {Tensor[]} inputs */
+function transpose(layer, [x]) {
+  const strides = stridesIn(x.shape, x.shape.length), out = new Float32Array(x.data.length);
+  walk(layer.shape, [layer.order.map((/** @type {number} */ axis) => strides[axis])], (which, [at]) => { out[which] = x.data[at]; });
+  return out;
+}
+
+/** Along each axis the places that are named, or all.
+ *  @param {Layer} layer @param {Tensor[]} inputs */
+function take(layer, [x]) {
+  const last = x.shape.length - 1, strides = stridesIn(x.shape, x.shape.length);
+  const places = x.shape.map((side, axis) => layer.indices[axis] ?? Array.from({ length: side }, (_, place) => place));
+  const outer = places.slice(0, last).map(({ length }) => length), each = places[last];
+  const out = new Float32Array(size(layer.shape));
+  for (let which = 0, to = 0; which < size(outer); which++) {
+    let from = 0;
+    for (let axis = last - 1, rest = which; axis >= 0; rest = Math.floor(rest / outer[axis--])) {
+      from += places[axis][rest % outer[axis]] * strides[axis];
+    }
+    for (const place of each) out[to++] = x.data[from + place * strides[last]];
+  }
+  return out;
+}
+
+/** How many numbers a layer puts before an array's first one along each axis; below zero where it takes them away.
+ *  @param {Layer} layer @returns {number[]} */
+const framing = ({ padding, cropping }) =>
+  padding ? padding.map((/** @type {number[]} */ [side]) => side) : cropping.map((/** @type {number[]} */ [side]) => -side);
+
+/** An array moved into a larger or smaller frame, a number around, zero unless it is named.
+ *  @param {Layer} layer @param {Tensor[]} inputs */
+function framed(layer, [x]) {
+  const out = new Float32Array(size(layer.shape)).fill(layer.value ?? 0), rank = x.shape.length;
+  const around = framing(layer), first = x.shape.map((_, axis) => around[axis] ?? 0), last = rank - 1;
+  const [from, to] = [Math.max(0, -first[last]), Math.min(x.shape[last], layer.shape[last] - first[last])];
+  const strides = stridesIn(layer.shape, rank), outer = x.shape.slice(0, last);
+  for (let which = 0; which < size(outer); which++) {
+    let at = first[last], rest = which, inside = to > from;
+    for (let axis = last - 1; axis >= 0 && inside; axis--) {
+      const place = (rest % outer[axis]) + first[axis];
+      rest = Math.floor(rest / outer[axis]);
+      inside = place >= 0 && place < layer.shape[axis];
+      at += place * strides[axis];
+    }
+    if (inside) out.set(x.data.subarray(which * x.shape[last] + from, which * x.shape[last] + to), at + from);
+  }
+  return out;
+}
+
+/** Products of operands, summed over the letters that the result lacks: "ij,jk->ik".
+ *  @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights */
+function einsum(layer, inputs, weights) {
+  const operands = operandsOf(layer, inputs, weights), [terms, result] = layer.equation.split("->");
+  /** @type {string[]} */
+  const each = terms.split(","), letters = [...new Set([...result, ...each.join("")])];
+  /** @type {Record<string, number>} */
+  const sides = {};
+  each.forEach((term, k) => [...term].forEach((letter, axis) => { sides[letter] = operands[k].shape[axis]; }));
+  const shape = letters.map((letter) => sides[letter]), sums = new Float64Array(size(layer.shape));
+  const strides = [...each, result].map((term, k) => {
+    const own = stridesIn(k < each.length ? operands[k].shape : layer.shape, term.length);
+    return letters.map((letter) => [...term].reduce((sum, one, axis) => sum + (one === letter ? own[axis] : 0), 0));
+  });
+  walk(shape, strides, (_, at) => {
+    let product = 1;
+    for (let k = 0; k < operands.length; k++) product *= operands[k].data[at[k]];
+    sums[at[operands.length]] += product;
+  });
+  return Float32Array.from(sums);
+}
+
+/** Where each number of an array lies in one whose axes are gone: strides, and how many numbers that has.
+ *  @param {number[]} shape @param {number[]} axes */
+function without(shape, axes) {
+  const kept = shape.map((side, axis) => (axes.includes(axis) ? 1 : side));
+  return { strides: stridesIn(kept, shape.length), many: size(kept) };
+}
+
+/** The sum of some function of the numbers over some axes, in double precision.
+ *  @param {Tensor} x @param {number[]} axes @param {(value: number, at: number) => number} of */
+function sumOver({ shape, data }, axes, of) {
+  const { strides, many } = without(shape, axes), sums = new Float64Array(many);
+  walk(shape, [strides], (which, [at]) => { sums[at] += of(data[which], at); });
+  return sums;
+}
+
+/** The largest number over some axes; NaN where there is one.
+ *  @param {Tensor} x @param {number[]} axes */
+function largestOver({ shape, data }, axes) {
+  const { strides, many } = without(shape, axes), found = new Float64Array(many).fill(-Infinity);
+  walk(shape, [strides], (which, [at]) => {
+    const value = data[which];
+    if (value > found[at] || value !== value) found[at] = value;
+  });
+  return found;
+}
+
+/** Mean and variance over some axes. @param {Tensor} x @param {number[]} axes */
+function momentsOver(x, axes) {
+  const many = size(axes.map((axis) => x.shape[axis]));
+  const mean = sumOver(x, axes, (value) => value).map((sum) => sum / many);
+  return { many, mean, variance: sumOver(x, axes, (value, at) => (value - mean[at]) ** 2).map((sum) => sum / many) };
+}
+
+/** @type {Record<string, (x: Tensor, axes: number[]) => Float64Array>} */
+const REDUCTIONS = {
+  sum: (x, axes) => sumOver(x, axes, (value) => value),
+  mean: (x, axes) => momentsOver(x, axes).mean,
+  var: (x, axes) => momentsOver(x, axes).variance,
+  std: (x, axes) => momentsOver(x, axes).variance.map(Math.sqrt),
+  norm: (x, axes) => sumOver(x, axes, (value) => value * value).map(Math.sqrt),
+  max: largestOver,
+  min: (x, axes) => largestOver({ shape: x.shape, data: x.data.map((value) => -value) }, axes).map((value) => -value),
+  prod: ({ shape, data }, axes) => {
+    const { strides, many } = without(shape, axes), products = new Float64Array(many).fill(1);
+    walk(shape, [strides], (which, [at]) => { products[at] *= data[which]; });
+    return products;
+  },
+  logsumexp: (x, axes) => {
+    const most = largestOver(x, axes);
+    return sumOver(x, axes, (value, at) => Math.exp(value - most[at])).map((sum, at) => Math.log(sum) + most[at]);
+  },
+};
+
+/** @param {Layer} layer @param {Tensor[]} inputs */
+const reduce = (layer, [x]) => Float32Array.from(REDUCTIONS[layer.how](x, layer.axes));
+
+/** Softmax over some axes, or its logarithm. @param {Tensor} x @param {number[]} axes @param {boolean} log */
+function softmaxOver(x, axes, log) {
+  const most = largestOver(x, axes), out = new Float32Array(x.data.length), { strides } = without(x.shape, axes);
+  const sums = sumOver(x, axes, (value, at) => Math.exp(value - most[at]));
+  walk(x.shape, [strides], (which, [at]) => {
+    const value = x.data[which] - most[at];
+    out[which] = log ? value - Math.log(sums[at]) : Math.exp(value) / sums[at];
+  });
+  return out;
+}
+
+/** Layer, group, RMS and unit normalisation: numbers less their mean, by their spread, times gamma, plus beta.
+ *  @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights */
+function standardise(layer, [{ shape, data }], { gamma, beta }) {
+  const groups = layer.groups, channels = shape[shape.length - 1];
+  const view = { shape: groups ? [...shape.slice(0, -1), groups, channels / groups] : shape, data };
+  const axes = layer.axes, how = layer.how, { strides } = without(view.shape, axes), epsilon = layer.epsilon;
+  const { many, mean, variance } = momentsOver(view, axes), centred = how === "standard";
+  const squares = how === "rms" || how === "unit" ? sumOver(view, axes, (value) => value * value) : null;
+  const factor = variance.map((spread, at) =>
+    how === "unit" ? Math.min(1 / Math.sqrt(/** @type {Float64Array} */ (squares)[at]), 1 / epsilon)
+      : 1 / Math.sqrt((squares ? squares[at] / many : spread) + epsilon));
+  const out = new Float64Array(data.length);
+  walk(view.shape, [strides], (which, [at]) => { out[which] = (data[which] - (centred ? mean[at] : 0)) * factor[at]; });
+  const rank = shape.length, zero = { shape: [], data: new Float32Array(1) }, one = { shape: [], data: Float32Array.of(1) };
+  const [times, plus] = [gamma ?? one, beta ?? zero];
+  walk(shape, [stridesIn(times.shape, rank), stridesIn(plus.shape, rank)], (which, [by, add]) => {
+    out[which] = out[which] * times.data[by] + plus.data[add];
+  });
+  return Float32Array.from(out);
 }
 
 // The operations: what a layer computes of its inputs.
@@ -101,7 +407,9 @@ function activationOf(layer) {
 // A network is a list of layers as payload.py describes them. Maps are Float32Arrays in Keras's order, height × width ×
 // channels; sums are kept in double precision, so that results agree with Keras's up to its own rounding.
 
-const size = (shape) => shape.reduce((product, side) => product * side, 1);
+/** @typedef {import("./types.d.ts").Layer} Layer */
+/** @typedef {import("./types.d.ts").Tensor} Tensor */
+/** @typedef {import("./types.d.ts").Weights} Weights */
 
 /** The padding before the first pixel, for a window of `side` pixels, `dilation` apart: TensorFlow's SAME puts the odd
  *  one at the end. */
@@ -112,15 +420,24 @@ function padBefore(padding, input, output, side, stride, dilation) {
 }
 
 /** How a convolution's or a pool's window moves: rows and columns of the output, height and width of the window, steps
- *  down and to the right, distances within it, and the padding above and to the left. */
+ *  down and to the right, distances within it, the padding above and to the left, and how far apart the input's pixels
+ *  lie, with zeros between: 1, but for a transposed convolution. */
 function geometry(layer, input, kernel) {
   const [rows, columns] = layer.shape, [dilateRows, dilateColumns] = layer.dilation ?? [1, 1];
+  const [spreadRows, spreadColumns] = layer.spread ?? [1, 1];
+  const [top, left] = layer.top_left ?? [
+    padBefore(layer.padding, input[0], rows, kernel[0], layer.strides[0], dilateRows),
+    padBefore(layer.padding, input[1], columns, kernel[1], layer.strides[1], dilateColumns),
+  ];
   return {
     rows, columns, height: kernel[0], width: kernel[1], down: layer.strides[0], right: layer.strides[1], dilateRows,
-    dilateColumns,
-    top: padBefore(layer.padding, input[0], rows, kernel[0], layer.strides[0], dilateRows),
-    left: padBefore(layer.padding, input[1], columns, kernel[1], layer.strides[1], dilateColumns),
+    dilateColumns, top, left, spreadRows, spreadColumns,
   };
+}
+
+/** Which row of the input lies under a row of a window, or column; below zero for none: padding, or a zero between. */
+function under(place, input, spread) {
+  return place >= 0 && place % spread === 0 && place < input * spread ? place / spread : -1;
 }
 
 /** One row of a convolution's output, written into `out`. */
@@ -131,11 +448,11 @@ function convRow(layer, x, { kernel, bias }, g, row, out) {
     if (bias) sums.set(bias.data);
     else sums.fill(0);
     for (let a = 0; a < kernelRows; a++) {
-      const y = row * g.down - g.top + a * g.dilateRows;
-      if (y < 0 || y >= height) continue;
+      const y = under(row * g.down - g.top + a * g.dilateRows, height, g.spreadRows);
+      if (y < 0) continue;
       for (let b = 0; b < kernelColumns; b++) {
-        const z = column * g.right - g.left + b * g.dilateColumns;
-        if (z < 0 || z >= width) continue;
+        const z = under(column * g.right - g.left + b * g.dilateColumns, width, g.spreadColumns);
+        if (z < 0) continue;
         const from = (y * width + z) * channels, start = (a * kernelColumns + b) * inner * filters;
         for (let group = 0; group < layer.groups; group++) {
           const first = group * perGroup, last = first + perGroup;
@@ -246,6 +563,7 @@ function sources(input, output, how) {
 const between = (first, second, share) => first + (second - first) * share;
 
 function resize(layer, [x]) {
+  if (layer.how === "weights") return resample(layer, x);
   const [height, width, channels] = x.shape, [rows, columns] = layer.shape;
   const down = sources(height, rows, layer.how), right = sources(width, columns, layer.how);
   const out = new Float32Array(size(layer.shape));
@@ -261,121 +579,100 @@ function resize(layer, [x]) {
   return out;
 }
 
-/** [rows, columns] that a layer puts before a map's first pixel; below zero where it takes them away. */
-const framing = ({ padding, cropping }) => padding ? padding.map(([side]) => side) : cropping.map(([side]) => -side);
-
-/** The map moved into a larger or smaller frame, zeros around. */
-function framed(layer, [x]) {
-  const [height, width, channels] = x.shape, [newHeight, newWidth] = layer.shape, [rows, columns] = framing(layer);
-  const out = new Float32Array(size(layer.shape));
-  for (let y = 0; y < newHeight; y++) {
-    for (let z = 0; z < newWidth; z++) {
-      const from = [y - rows, z - columns];
-      if (from[0] < 0 || from[0] >= height || from[1] < 0 || from[1] >= width) continue;
-      const start = (from[0] * width + from[1]) * channels;
-      out.set(x.data.subarray(start, start + channels), (y * newWidth + z) * channels);
+/** A map whose rows and columns are weighted sums of another's: [first, shares] for each. */
+function resample(layer, { shape: [height, width, channels], data }) {
+  const [rows, columns] = layer.shape, across = new Float64Array(height * columns * channels);
+  for (let y = 0; y < height; y++) {
+    for (let z = 0; z < columns; z++) {
+      const [first, shares] = layer.columns[z];
+      for (let i = 0; i < shares.length; i++) {
+        const from = (y * width + first + i) * channels, to = (y * columns + z) * channels;
+        for (let c = 0; c < channels; c++) across[to + c] += shares[i] * data[from + c];
+      }
     }
   }
-  return out;
-}
-
-const JOINS = {
-  add: (values) => values.reduce((sum, value) => sum + value, 0),
-  subtract: ([first, second]) => first - second,
-  multiply: (values) => values.reduce((product, value) => product * value, 1),
-  average: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
-  maximum: (values) => Math.max(...values),
-};
-
-/** Several maps joined number by number; a side of one is repeated, as NumPy broadcasts. */
-function join(layer, inputs) {
-  const shape = layer.shape, how = JOINS[layer.how];
-  const strides = inputs.map((x) => {
-    let stride = 1;
-    const found = [];
-    for (let d = x.shape.length - 1; d >= 0; d--) {
-      found.unshift(x.shape[d] === 1 ? 0 : stride);
-      stride *= x.shape[d];
+  const each = columns * channels, sums = new Float64Array(rows * each);
+  for (let y = 0; y < rows; y++) {
+    const [first, shares] = layer.rows[y];
+    for (let i = 0; i < shares.length; i++) {
+      for (let at = 0; at < each; at++) sums[y * each + at] += shares[i] * across[(first + i) * each + at];
     }
-    return found;
-  });
-  const out = new Float32Array(size(shape)), index = shape.map(() => 0);
-  for (let at = 0; at < out.length; at++) {
-    out[at] = how(inputs.map((x, k) => x.data[index.reduce((sum, i, d) => sum + i * strides[k][d], 0)]));
-    for (let d = shape.length - 1; d >= 0 && ++index[d] === shape[d]; d--) index[d] = 0;
   }
-  return out;
+  return Float32Array.from(sums);
 }
 
-function concatenate(layer, inputs) {
-  const channels = layer.shape.at(-1), out = new Float32Array(size(layer.shape)), places = out.length / channels;
-  let first = 0;
-  for (const x of inputs) {
-    const many = x.shape.at(-1);
-    for (let place = 0; place < places; place++) {
-      out.set(x.data.subarray(place * many, (place + 1) * many), place * channels + first);
-    }
-    first += many;
-  }
-  return out;
-}
-
-function softmax(data, channels) {
-  const out = new Float32Array(data.length);
-  for (let at = 0; at < data.length; at += channels) {
-    const part = Array.from(data.subarray(at, at + channels)), largest = Math.max(...part);
-    const powers = part.map((value) => Math.exp(value - largest)), sum = JOINS.add(powers);
-    out.set(powers.map((power) => power / sum), at);
-  }
-  return out;
-}
+/** Of numbers, `channels` at a time, the softmax. */
+const softmax = (data, channels) => softmaxOver({ shape: [data.length / channels, channels], data }, [1], false);
 
 const same = (layer, [x]) => x.data.slice();
 
 const KINDS = {
-  conv, dense, pool, resize, join, concatenate,
+  conv, dense, pool, resize, join, concatenate, transpose, take, reduce, standardise, einsum,
   global_pool: globalPool,
   norm: (layer, [x], weights) => {
     const { factor, offset } = normAsLine(layer, weights);
     return line(x, factor, offset);
   },
   scale: (layer, [x]) => line(x, layer.factor, layer.offset),
+  softmax: (layer, [x]) => softmaxOver(x, layer.axes, layer.log),
   pad: framed, crop: framed,
-  flatten: same, identity: same, activation: same,
+  flatten: same, identity: same,
+  activation: (layer, [x], weights) => (layer.activation === "prelu" ? prelu(x, weights.alpha) : x.data.slice()),
 };
 
 /** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done. */
 function* compute(layer, inputs, weights) {
   let data = KINDS[layer.kind](layer, inputs, weights);
   if (layer.kind === "conv") data = yield* data;
-  if (layer.activation === "softmax") data = softmax(data, layer.shape.at(-1));
-  const activation = activationOf(layer);
-  if (activation) data = data.map((value) => activation(value));
-  return { shape: layer.shape, data };
+  const { shape, activation } = layer, last = shape.length - 1;
+  if (activation === "softmax" || activation === "log_softmax") {
+    data = softmaxOver({ shape, data }, [last], activation === "log_softmax");
+  }
+  const each = activationOf(layer);
+  if (each) data = data.map((value) => each(value));
+  return { shape, data };
 }
 
 /** What a layer costs, in multiply-adds or numbers written. */
 function costOf(layer, layers) {
   const many = size(layer.shape);
   if (layer.kind === "conv") return many * layer.kernel_shape[0] * layer.kernel_shape[1] * layer.kernel_shape[2];
-  return layer.kind === "dense" ? many * layers[layer.inputs[0]].shape.at(-1) : many;
+  if (layer.kind === "dense") return many * layers[layer.inputs[0]].shape.at(-1);
+  return layer.kind === "einsum" ? many * layer.summed : many;
 }
 
 // Receptive fields, and the sums behind a number of a convolution.
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+/** Kinds of layers whose numbers come from the same place of their inputs, whatever the channel. */
+const LOCAL = ["activation", "dense", "identity", "join", "norm", "scale"];
+
+/** Whether a layer that acts along axes, which are then its last one alone, leaves rows and columns apart. */
+const alongChannels = ({ kind, axis, axes, groups }) =>
+  kind === "concatenate" ? (axis ?? 2) === 2 : ["softmax", "standardise"].includes(kind) && !groups && String(axes) === "2";
+
 /** The part of a layer's input that a part of its output depends on: [top, bottom, left, right], whole pixels, ends
- *  included, clipped where padding begins. */
+ *  included, clipped where padding begins. A layer that is known to mix rows or columns otherwise depends on all. */
 function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
-  const [height, width] = input;
+  const [height, width] = input, all = [0, height - 1, 0, width - 1];
   const clipped = (a, b, c, d) =>
     [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
+  if (layer.shape.length < 3 || input.length !== 3) return all;
   if (layer.kind === "conv" || layer.kind === "pool") {
     const g = geometry(layer, input, kernelShape);
     return clipped(
-      top * g.down - g.top, bottom * g.down - g.top + (g.height - 1) * g.dilateRows,
-      left * g.right - g.left, right * g.right - g.left + (g.width - 1) * g.dilateColumns);
+      Math.ceil((top * g.down - g.top) / g.spreadRows),
+      Math.floor((bottom * g.down - g.top + (g.height - 1) * g.dilateRows) / g.spreadRows),
+      Math.ceil((left * g.right - g.left) / g.spreadColumns),
+      Math.floor((right * g.right - g.left + (g.width - 1) * g.dilateColumns) / g.spreadColumns));
+  }
+  if (layer.kind === "resize" && layer.how === "weights") {
+    const reach = (taps, from, to) => {
+      const some = taps.slice(from, to + 1).filter(([, shares]) => shares.length);
+      return [Math.min(...some.map(([first]) => first)), Math.max(...some.map(([first, shares]) => first + shares.length - 1))];
+    };
+    return clipped(...reach(layer.rows, top, bottom), ...reach(layer.columns, left, right));
   }
   if (layer.kind === "resize") {
     const down = sources(height, layer.shape[0], layer.how), across = sources(width, layer.shape[1], layer.how);
@@ -386,8 +683,14 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
     const [rows, columns] = framing(layer);
     return clipped(top - rows, bottom - rows, left - columns, right - columns);
   }
-  if (layer.shape.length < 3 || layer.kind === "global_pool") return [0, height - 1, 0, width - 1];
-  return clipped(top, bottom, left, right);
+  if (layer.kind === "take") {
+    const reach = (places, from, to) => {
+      const some = places?.slice(from, to + 1) ?? [from, to];
+      return [Math.min(...some), Math.max(...some)];
+    };
+    return clipped(...reach(layer.indices[0], top, bottom), ...reach(layer.indices[1], left, right));
+  }
+  return LOCAL.includes(layer.kind) || alongChannels(layer) ? clipped(top, bottom, left, right) : all;
 }
 
 /** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
@@ -397,7 +700,7 @@ function receptiveField(layers, place, row, column) {
     const part = parts.get(at), layer = layers[at];
     if (!part) continue;
     for (const from of layer.inputs) {
-      if (layers[from].shape.length < 3) {
+      if (layers[from].shape.length !== 3) {
         parts.set(from, [0, 0, 0, 0]);
         continue;
       }
@@ -410,14 +713,15 @@ function receptiveField(layers, place, row, column) {
   return parts.get(0) ?? null;
 }
 
-/** The numbers of a channel under the window of an output, row by row; null in the padding. */
+/** The numbers of a channel under the window of an output, row by row; null in the padding, and
+ *  where a transposed convolution puts a zero between. */
 function windowOf(g, x, row, column, channel) {
   const [height, width, channels] = x.shape, found = [];
   for (let a = 0; a < g.height; a++) {
     for (let b = 0; b < g.width; b++) {
-      const y = row * g.down - g.top + a * g.dilateRows, z = column * g.right - g.left + b * g.dilateColumns;
-      const inside = y >= 0 && y < height && z >= 0 && z < width;
-      found.push(inside ? x.data[(y * width + z) * channels + channel] : null);
+      const y = under(row * g.down - g.top + a * g.dilateRows, height, g.spreadRows);
+      const z = under(column * g.right - g.left + b * g.dilateColumns, width, g.spreadColumns);
+      found.push(y >= 0 && z >= 0 ? x.data[(y * width + z) * channels + channel] : null);
     }
   }
   return found;

@@ -14,6 +14,7 @@ from shathenet_utils import ROOT, files
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT = 1180, 1130  # CSS pixels
+WITHOUT_WORKER = {"worker": "no"}  # the browser's virtual time doesn't wait for one
 COLOURS = 256  # of the PNG's palette: a screenshot of 70 to 150 KB
 
 
@@ -37,7 +38,7 @@ def take(page: Path, view: dict, path: Path) -> bool:
         command = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}",
             f"--window-size={WIDTH},{HEIGHT}", "--virtual-time-budget=20000", f"--screenshot={drawn}",
-            f"{Path(page).resolve().as_uri()}#{urlencode(view)}",
+            f"{Path(page).resolve().as_uri()}#{urlencode(view | WITHOUT_WORKER)}",
         ]  # fmt: skip
         try:
             subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=180)

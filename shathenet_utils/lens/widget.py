@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,13 @@ import numpy as np
 from shathenet_utils import datasets, files, plots, runner, weights
 from shathenet_utils.book import ledger
 from shathenet_utils.lens import screenshot
+from shathenet_utils.lens.graph import graph
 from shathenet_utils.lens.payload import payload
 
 SCRIPT = Path(__file__).with_name("lens.js")
-POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
+)
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -37,6 +41,10 @@ window.lens = start(document.getElementById("page"), contents, {{ hash: true }})
 """
 
 
+LARGE_PAGE = 20_000_000
+"""Bytes of a page, or of what a notebook stores of a lens, beyond which a warning says so."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Lens:
     """The lens on a network: a notebook shows it as its last expression, with a figure where no widget can run.
@@ -55,13 +63,32 @@ class Lens:
     view: dict = dataclasses.field(default_factory=dict)
 
     def to_html(self, path) -> Path:
-        """Write it as one page that opens without a network; returns its path. Raises FileError where it can't."""
+        """Write it as one page that opens without a network; returns its path. Raises FileError where it can't.
+
+        A page of more than `LARGE_PAGE` bytes is announced by a warning before it is written.
+        """
         path = Path(path)
+        self._announce(f"{path.name} will have")
         with files.writing_to(path), files.written_whole(path) as temporary:
             temporary.write_text(page(self.data), encoding="utf-8")
         return path
 
+    def _announce(self, what: str) -> None:
+        """Warn of a large page, and of what to do."""
+        each = self.data if isinstance(self.data, list) else [self.data]
+        letters = [len(array["data"]) for one in each for array in one["arrays"].values()]
+        images = [len(one["images"]["data"]) for one in each]
+        if sum(letters) + sum(images) <= LARGE_PAGE:
+            return
+        size, of_weights = (round(count / 1e6) for count in (sum(letters) + sum(images), sum(letters)))
+        advice = "open it with fewer images" if sum(images) > sum(letters) else (
+            "with output=, a layer's name, the lens goes as far as that layer and leaves out what follows, such as large "
+            "dense layers; of a run's epochs, epochs=2 keeps the first and the last"
+        )  # fmt: skip
+        warnings.warn(f"{what} {size} MB, {of_weights} of them weights: {advice}.", stacklevel=3)
+
     def _repr_mimebundle_(self, include=None, exclude=None):
+        self._announce("This lens has")
         folder = os.environ.get("SHATHENET_FIGURES")
         if folder and self.name:
             self.to_html(Path(folder, f"{self.name}.html"))
@@ -91,10 +118,10 @@ def open(
     name, image, view: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and images don't
     fit.
     """
-    shown = slice(0, images)
+    shown = slice(0, max(0, images))
     named = {"labels": dataset.test_labels[shown], "classes": dataset.class_names} | arguments
     data = payload(model, dataset.test_images[shown], **named)
-    return Lens(data, {data["title"]: _first_kernels(model)}, name, image, view or {})
+    return Lens(data, {data["title"]: _first_kernels(model, arguments.get("output"))}, name, image, view or {})
 
 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
@@ -121,11 +148,12 @@ def compare(one: Lens, other: Lens, name: str = "", image: str = "") -> Lens:
     return Lens([one.data, other.data], one.kernels | other.kernels, name, image)
 
 
-def _first_kernels(model) -> np.ndarray:
-    """The first convolution's; a single zero where there is none."""
-    kernels = (layer.kernel for layer in model.layers if hasattr(layer, "kernel"))
-    kernel = next((kernel for kernel in kernels if len(kernel.shape) == 4), None)
-    return np.zeros((1, 1, 3, 1), np.float32) if kernel is None else np.asarray(kernel, np.float32)
+def _first_kernels(model, output=None) -> np.ndarray:
+    """The first convolution's, wherever in nested models it stands; a single zero where there is none."""
+    found = graph(model, output)
+    kernels = (layer["weights"]["kernel"] for layer in found.layers if layer["kind"] == "conv")
+    key = next(kernels, None)
+    return np.zeros((1, 1, 3, 1), np.float32) if key is None else found.weights[key].arranged().astype(np.float32)
 
 
 def _figure(kernels: dict[str, np.ndarray]) -> plots.Drawing:

@@ -4,8 +4,13 @@
 // channels; sums are kept in double precision, so that results agree with Keras's up to its own rounding.
 
 import { activationOf } from "./activations.js";
+import {
+  concatenate, einsum, framed, join, prelu, reduce, size, softmaxOver, standardise, take, transpose,
+} from "./engine_arrays.js";
 
-export const size = (shape) => shape.reduce((product, side) => product * side, 1);
+/** @typedef {import("./types.d.ts").Layer} Layer */
+/** @typedef {import("./types.d.ts").Tensor} Tensor */
+/** @typedef {import("./types.d.ts").Weights} Weights */
 
 /** The padding before the first pixel, for a window of `side` pixels, `dilation` apart: TensorFlow's SAME puts the odd
  *  one at the end. */
@@ -16,15 +21,24 @@ function padBefore(padding, input, output, side, stride, dilation) {
 }
 
 /** How a convolution's or a pool's window moves: rows and columns of the output, height and width of the window, steps
- *  down and to the right, distances within it, and the padding above and to the left. */
+ *  down and to the right, distances within it, the padding above and to the left, and how far apart the input's pixels
+ *  lie, with zeros between: 1, but for a transposed convolution. */
 export function geometry(layer, input, kernel) {
   const [rows, columns] = layer.shape, [dilateRows, dilateColumns] = layer.dilation ?? [1, 1];
+  const [spreadRows, spreadColumns] = layer.spread ?? [1, 1];
+  const [top, left] = layer.top_left ?? [
+    padBefore(layer.padding, input[0], rows, kernel[0], layer.strides[0], dilateRows),
+    padBefore(layer.padding, input[1], columns, kernel[1], layer.strides[1], dilateColumns),
+  ];
   return {
     rows, columns, height: kernel[0], width: kernel[1], down: layer.strides[0], right: layer.strides[1], dilateRows,
-    dilateColumns,
-    top: padBefore(layer.padding, input[0], rows, kernel[0], layer.strides[0], dilateRows),
-    left: padBefore(layer.padding, input[1], columns, kernel[1], layer.strides[1], dilateColumns),
+    dilateColumns, top, left, spreadRows, spreadColumns,
   };
+}
+
+/** Which row of the input lies under a row of a window, or column; below zero for none: padding, or a zero between. */
+export function under(place, input, spread) {
+  return place >= 0 && place % spread === 0 && place < input * spread ? place / spread : -1;
 }
 
 /** One row of a convolution's output, written into `out`. */
@@ -35,11 +49,11 @@ function convRow(layer, x, { kernel, bias }, g, row, out) {
     if (bias) sums.set(bias.data);
     else sums.fill(0);
     for (let a = 0; a < kernelRows; a++) {
-      const y = row * g.down - g.top + a * g.dilateRows;
-      if (y < 0 || y >= height) continue;
+      const y = under(row * g.down - g.top + a * g.dilateRows, height, g.spreadRows);
+      if (y < 0) continue;
       for (let b = 0; b < kernelColumns; b++) {
-        const z = column * g.right - g.left + b * g.dilateColumns;
-        if (z < 0 || z >= width) continue;
+        const z = under(column * g.right - g.left + b * g.dilateColumns, width, g.spreadColumns);
+        if (z < 0) continue;
         const from = (y * width + z) * channels, start = (a * kernelColumns + b) * inner * filters;
         for (let group = 0; group < layer.groups; group++) {
           const first = group * perGroup, last = first + perGroup;
@@ -150,6 +164,7 @@ export function sources(input, output, how) {
 export const between = (first, second, share) => first + (second - first) * share;
 
 function resize(layer, [x]) {
+  if (layer.how === "weights") return resample(layer, x);
   const [height, width, channels] = x.shape, [rows, columns] = layer.shape;
   const down = sources(height, rows, layer.how), right = sources(width, columns, layer.how);
   const out = new Float32Array(size(layer.shape));
@@ -165,102 +180,64 @@ function resize(layer, [x]) {
   return out;
 }
 
-/** [rows, columns] that a layer puts before a map's first pixel; below zero where it takes them away. */
-export const framing = ({ padding, cropping }) => padding ? padding.map(([side]) => side) : cropping.map(([side]) => -side);
-
-/** The map moved into a larger or smaller frame, zeros around. */
-function framed(layer, [x]) {
-  const [height, width, channels] = x.shape, [newHeight, newWidth] = layer.shape, [rows, columns] = framing(layer);
-  const out = new Float32Array(size(layer.shape));
-  for (let y = 0; y < newHeight; y++) {
-    for (let z = 0; z < newWidth; z++) {
-      const from = [y - rows, z - columns];
-      if (from[0] < 0 || from[0] >= height || from[1] < 0 || from[1] >= width) continue;
-      const start = (from[0] * width + from[1]) * channels;
-      out.set(x.data.subarray(start, start + channels), (y * newWidth + z) * channels);
+/** A map whose rows and columns are weighted sums of another's: [first, shares] for each. */
+function resample(layer, { shape: [height, width, channels], data }) {
+  const [rows, columns] = layer.shape, across = new Float64Array(height * columns * channels);
+  for (let y = 0; y < height; y++) {
+    for (let z = 0; z < columns; z++) {
+      const [first, shares] = layer.columns[z];
+      for (let i = 0; i < shares.length; i++) {
+        const from = (y * width + first + i) * channels, to = (y * columns + z) * channels;
+        for (let c = 0; c < channels; c++) across[to + c] += shares[i] * data[from + c];
+      }
     }
   }
-  return out;
-}
-
-const JOINS = {
-  add: (values) => values.reduce((sum, value) => sum + value, 0),
-  subtract: ([first, second]) => first - second,
-  multiply: (values) => values.reduce((product, value) => product * value, 1),
-  average: (values) => values.reduce((sum, value) => sum + value, 0) / values.length,
-  maximum: (values) => Math.max(...values),
-};
-
-/** Several maps joined number by number; a side of one is repeated, as NumPy broadcasts. */
-function join(layer, inputs) {
-  const shape = layer.shape, how = JOINS[layer.how];
-  const strides = inputs.map((x) => {
-    let stride = 1;
-    const found = [];
-    for (let d = x.shape.length - 1; d >= 0; d--) {
-      found.unshift(x.shape[d] === 1 ? 0 : stride);
-      stride *= x.shape[d];
+  const each = columns * channels, sums = new Float64Array(rows * each);
+  for (let y = 0; y < rows; y++) {
+    const [first, shares] = layer.rows[y];
+    for (let i = 0; i < shares.length; i++) {
+      for (let at = 0; at < each; at++) sums[y * each + at] += shares[i] * across[(first + i) * each + at];
     }
-    return found;
-  });
-  const out = new Float32Array(size(shape)), index = shape.map(() => 0);
-  for (let at = 0; at < out.length; at++) {
-    out[at] = how(inputs.map((x, k) => x.data[index.reduce((sum, i, d) => sum + i * strides[k][d], 0)]));
-    for (let d = shape.length - 1; d >= 0 && ++index[d] === shape[d]; d--) index[d] = 0;
   }
-  return out;
+  return Float32Array.from(sums);
 }
 
-function concatenate(layer, inputs) {
-  const channels = layer.shape.at(-1), out = new Float32Array(size(layer.shape)), places = out.length / channels;
-  let first = 0;
-  for (const x of inputs) {
-    const many = x.shape.at(-1);
-    for (let place = 0; place < places; place++) {
-      out.set(x.data.subarray(place * many, (place + 1) * many), place * channels + first);
-    }
-    first += many;
-  }
-  return out;
-}
-
-export function softmax(data, channels) {
-  const out = new Float32Array(data.length);
-  for (let at = 0; at < data.length; at += channels) {
-    const part = Array.from(data.subarray(at, at + channels)), largest = Math.max(...part);
-    const powers = part.map((value) => Math.exp(value - largest)), sum = JOINS.add(powers);
-    out.set(powers.map((power) => power / sum), at);
-  }
-  return out;
-}
+/** Of numbers, `channels` at a time, the softmax. */
+export const softmax = (data, channels) => softmaxOver({ shape: [data.length / channels, channels], data }, [1], false);
 
 const same = (layer, [x]) => x.data.slice();
 
 const KINDS = {
-  conv, dense, pool, resize, join, concatenate,
+  conv, dense, pool, resize, join, concatenate, transpose, take, reduce, standardise, einsum,
   global_pool: globalPool,
   norm: (layer, [x], weights) => {
     const { factor, offset } = normAsLine(layer, weights);
     return line(x, factor, offset);
   },
   scale: (layer, [x]) => line(x, layer.factor, layer.offset),
+  softmax: (layer, [x]) => softmaxOver(x, layer.axes, layer.log),
   pad: framed, crop: framed,
-  flatten: same, identity: same, activation: same,
+  flatten: same, identity: same,
+  activation: (layer, [x], weights) => (layer.activation === "prelu" ? prelu(x, weights.alpha) : x.data.slice()),
 };
 
 /** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done. */
 export function* compute(layer, inputs, weights) {
   let data = KINDS[layer.kind](layer, inputs, weights);
   if (layer.kind === "conv") data = yield* data;
-  if (layer.activation === "softmax") data = softmax(data, layer.shape.at(-1));
-  const activation = activationOf(layer);
-  if (activation) data = data.map((value) => activation(value));
-  return { shape: layer.shape, data };
+  const { shape, activation } = layer, last = shape.length - 1;
+  if (activation === "softmax" || activation === "log_softmax") {
+    data = softmaxOver({ shape, data }, [last], activation === "log_softmax");
+  }
+  const each = activationOf(layer);
+  if (each) data = data.map((value) => each(value));
+  return { shape, data };
 }
 
 /** What a layer costs, in multiply-adds or numbers written. */
 export function costOf(layer, layers) {
   const many = size(layer.shape);
   if (layer.kind === "conv") return many * layer.kernel_shape[0] * layer.kernel_shape[1] * layer.kernel_shape[2];
-  return layer.kind === "dense" ? many * layers[layer.inputs[0]].shape.at(-1) : many;
+  if (layer.kind === "dense") return many * layers[layer.inputs[0]].shape.at(-1);
+  return layer.kind === "einsum" ? many * layer.summed : many;
 }

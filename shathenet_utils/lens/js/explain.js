@@ -1,7 +1,8 @@
 // The arithmetic behind a number, in words.
 
 import { format } from "./draw.js";
-import { between, framing, geometry, sources } from "./engine.js";
+import { between, geometry, sources } from "./engine.js";
+import { framing } from "./engine_arrays.js";
 import { arithmetic, clamp, windowOf } from "./field.js";
 import { following } from "./filters.js";
 

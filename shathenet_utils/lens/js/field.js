@@ -1,20 +1,38 @@
 // Receptive fields, and the sums behind a number of a convolution.
 
-import { framing, geometry, sources } from "./engine.js";
+import { geometry, sources, under } from "./engine.js";
+import { framing } from "./engine_arrays.js";
 
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
+/** Kinds of layers whose numbers come from the same place of their inputs, whatever the channel. */
+const LOCAL = ["activation", "dense", "identity", "join", "norm", "scale"];
+
+/** Whether a layer that acts along axes, which are then its last one alone, leaves rows and columns apart. */
+const alongChannels = ({ kind, axis, axes, groups }) =>
+  kind === "concatenate" ? (axis ?? 2) === 2 : ["softmax", "standardise"].includes(kind) && !groups && String(axes) === "2";
+
 /** The part of a layer's input that a part of its output depends on: [top, bottom, left, right], whole pixels, ends
- *  included, clipped where padding begins. */
+ *  included, clipped where padding begins. A layer that is known to mix rows or columns otherwise depends on all. */
 function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
-  const [height, width] = input;
+  const [height, width] = input, all = [0, height - 1, 0, width - 1];
   const clipped = (a, b, c, d) =>
     [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
+  if (layer.shape.length < 3 || input.length !== 3) return all;
   if (layer.kind === "conv" || layer.kind === "pool") {
     const g = geometry(layer, input, kernelShape);
     return clipped(
-      top * g.down - g.top, bottom * g.down - g.top + (g.height - 1) * g.dilateRows,
-      left * g.right - g.left, right * g.right - g.left + (g.width - 1) * g.dilateColumns);
+      Math.ceil((top * g.down - g.top) / g.spreadRows),
+      Math.floor((bottom * g.down - g.top + (g.height - 1) * g.dilateRows) / g.spreadRows),
+      Math.ceil((left * g.right - g.left) / g.spreadColumns),
+      Math.floor((right * g.right - g.left + (g.width - 1) * g.dilateColumns) / g.spreadColumns));
+  }
+  if (layer.kind === "resize" && layer.how === "weights") {
+    const reach = (taps, from, to) => {
+      const some = taps.slice(from, to + 1).filter(([, shares]) => shares.length);
+      return [Math.min(...some.map(([first]) => first)), Math.max(...some.map(([first, shares]) => first + shares.length - 1))];
+    };
+    return clipped(...reach(layer.rows, top, bottom), ...reach(layer.columns, left, right));
   }
   if (layer.kind === "resize") {
     const down = sources(height, layer.shape[0], layer.how), across = sources(width, layer.shape[1], layer.how);
@@ -25,8 +43,14 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
     const [rows, columns] = framing(layer);
     return clipped(top - rows, bottom - rows, left - columns, right - columns);
   }
-  if (layer.shape.length < 3 || layer.kind === "global_pool") return [0, height - 1, 0, width - 1];
-  return clipped(top, bottom, left, right);
+  if (layer.kind === "take") {
+    const reach = (places, from, to) => {
+      const some = places?.slice(from, to + 1) ?? [from, to];
+      return [Math.min(...some), Math.max(...some)];
+    };
+    return clipped(...reach(layer.indices[0], top, bottom), ...reach(layer.indices[1], left, right));
+  }
+  return LOCAL.includes(layer.kind) || alongChannels(layer) ? clipped(top, bottom, left, right) : all;
 }
 
 /** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
@@ -36,7 +60,7 @@ export function receptiveField(layers, place, row, column) {
     const part = parts.get(at), layer = layers[at];
     if (!part) continue;
     for (const from of layer.inputs) {
-      if (layers[from].shape.length < 3) {
+      if (layers[from].shape.length !== 3) {
         parts.set(from, [0, 0, 0, 0]);
         continue;
       }
@@ -49,14 +73,15 @@ export function receptiveField(layers, place, row, column) {
   return parts.get(0) ?? null;
 }
 
-/** The numbers of a channel under the window of an output, row by row; null in the padding. */
+/** The numbers of a channel under the window of an output, row by row; null in the padding, and
+ *  where a transposed convolution puts a zero between. */
 export function windowOf(g, x, row, column, channel) {
   const [height, width, channels] = x.shape, found = [];
   for (let a = 0; a < g.height; a++) {
     for (let b = 0; b < g.width; b++) {
-      const y = row * g.down - g.top + a * g.dilateRows, z = column * g.right - g.left + b * g.dilateColumns;
-      const inside = y >= 0 && y < height && z >= 0 && z < width;
-      found.push(inside ? x.data[(y * width + z) * channels + channel] : null);
+      const y = under(row * g.down - g.top + a * g.dilateRows, height, g.spreadRows);
+      const z = under(column * g.right - g.left + b * g.dilateColumns, width, g.spreadColumns);
+      found.push(y >= 0 && z >= 0 ? x.data[(y * width + z) * channels + channel] : null);
     }
   }
   return found;

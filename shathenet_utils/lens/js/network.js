@@ -1,7 +1,8 @@
 // A network with its weights, by epoch and as edited.
 
 import { decode } from "./decode.js";
-import { costOf, size } from "./engine.js";
+import { costOf } from "./engine.js";
+import { size } from "./engine_arrays.js";
 import { forward } from "./forward.js";
 
 /** data: what payload.py's `payload` wrote. */
