@@ -1,12 +1,16 @@
 // Built from js/ by `make lens-script`: change the modules there, not this file.
 
+function workerModules() {
 // Numbers as payload.py's `encode` writes them.
+
+/** @typedef {import("./types.d.ts").Encoded} Encoded */
 
 const LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;,=>?@^_`{|}~";
 const DIGITS = new Uint8Array(128);
 for (let digit = 0; digit < 85; digit++) DIGITS[LETTERS.charCodeAt(digit)] = digit;
 
-/** Bytes of a text in base 85, as payload.py's `encode` writes it. */
+/** Bytes of a text in base 85, as payload.py's `encode` writes it.
+ * @param {string} text */
 function bytesOf(text) {
   const many = Math.floor((text.length * 4) / 5), bytes = new Uint8Array(many + 4);
   for (let from = 0, to = 0; from < text.length; from += 5, to += 4) {
@@ -17,12 +21,20 @@ function bytesOf(text) {
   return bytes.slice(0, many);
 }
 
-/** The numbers of an array that payload.py's `encode` wrote: Float32Array, or Uint8Array of bytes. */
+/** The bytes of an array of dtype "u1".
+ * @param {Encoded} encoded */
+const decodeBytes = ({ data }) => bytesOf(data);
+
+/** The numbers of an array that payload.py's `encode` wrote. One of dtype "i1" has a scale per filter, or, where `scale`
+ *  has as many as the epochs have filters, per epoch and filter.
+ * @param {Encoded} encoded
+ * @returns {Float32Array} */
 function decode({ dtype, data, scale, shape }) {
   const bytes = bytesOf(data);
-  if (dtype === "u1") return bytes;
+  if (dtype === "u1") return Float32Array.from(bytes);
   if (dtype === "i1") {
-    const scales = decode(scale), filters = shape.at(-1), each = bytes.length / shape[0];
+    const scales = decode(/** @type {Encoded} */ (scale)), filters = /** @type {number} */ (shape.at(-1));
+    const each = bytes.length / (scales.length / filters);
     return Float32Array.from(new Int8Array(bytes.buffer),
       (number, at) => number * scales[Math.floor(at / each) * filters + (at % filters)]);
   }
@@ -33,11 +45,97 @@ function decode({ dtype, data, scale, shape }) {
   return numbers;
 }
 
+/** A number of 16 bits.
+ * @param {number} bits */
 function half(bits) {
   const sign = bits >> 15 ? -1 : 1, exponent = (bits >> 10) & 31, fraction = bits & 1023;
   if (exponent === 0) return sign * fraction * 2 ** -24;
   if (exponent === 31) return fraction ? NaN : sign * Infinity;
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+// Filters: their norms, which are alike, what they respond to, and kernels to try.
+
+/** @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Strongest} Strongest
+ *  @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {{ filter: number, numbers: Float32Array, norm: number }} Filter */
+
+const ALIKE = 0.95;
+
+/** The first filters of a convolution: for each its numbers, by row, column and input channel, and their norm.
+ * @param {Tensor} kernel
+ * @returns {Filter[]} */
+function filtersOf({ shape: [rows, columns, inner, filters], data }) {
+  return Array.from({ length: filters }, (_, filter) => {
+    const numbers = Float32Array.from({ length: rows * columns * inner }, (_, at) => data[at * filters + filter]);
+    return { filter, numbers, norm: normOf(numbers) };
+  });
+}
+
+/** @param {Float32Array} numbers */
+const normOf = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
+
+/** @param {Filter} one
+ *  @param {Filter} two */
+function cosine(one, two) {
+  let sum = 0;
+  for (let at = 0; at < one.numbers.length; at++) sum += one.numbers[at] * two.numbers[at];
+  return sum / (one.norm * two.norm || 1);
+}
+
+/** How many pairs of filters point the same way, nearly.
+ * @param {Filter[]} filters */
+function nearTwins(filters) {
+  let found = 0;
+  for (let one = 0; one < filters.length; one++) {
+    for (let two = 0; two < one; two++) found += Number(cosine(filters[one], filters[two]) > ALIKE);
+  }
+  return found;
+}
+
+/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts; old: what it counted.
+ * @type {Record<string, (a: number, b: number, rows: number, columns: number, old: number) => number>} */
+const PRESETS = {
+  zero: () => 0,
+  negative: (a, b, rows, columns, old) => -old,
+  identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
+  blur: (a, b, rows, columns) => 1 / (rows * columns),
+  "Sobel, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
+  "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
+};
+
+/** The batch norm and the activation that a layer's numbers go through next, where nothing else uses them.
+ * @param {Layer[]} layers
+ * @param {number} place
+ * @returns {number[]} */
+function following(layers, place) {
+  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : [])), [next] = users;
+  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return [];
+  return [next, ...following(layers, next)];
+}
+
+/** The largest number of every channel of a map, and where it is, the first of equal ones; of a channel that is NaN,
+ *  NaN.
+ * @param {Tensor} map
+ * @returns {Strongest[]} */
+function strongest({ data, shape: [, width, channels] }) {
+  const found = Array.from({ length: channels }, () => ({ most: NaN, row: 0, column: 0 }));
+  data.forEach((value, at) => {
+    const place = Math.floor(at / channels);
+    if (!(value <= found[at % channels].most)) {
+      found[at % channels] = { most: value, row: Math.floor(place / width), column: place % width };
+    }
+  });
+  return found;
+}
+
+/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first.
+ * @type {(spot: { row: number, column: number }, from: number[], to: number[]) => { row: number, column: number }} */
+function sameSpot({ row, column }, from, to) {
+  const maps = from.length === 3 && to.length === 3;
+  const [down, right] = [row, column].map((at, side) => (maps ? Math.floor(((at + 0.5) / from[side]) * to[side]) : 0));
+  return { row: down, column: right };
 }
 
 // Activations, by Keras's names.
@@ -641,6 +739,474 @@ function costOf(layer, layers) {
   return layer.kind === "einsum" ? many * layer.summed : many;
 }
 
+// What the last layer's numbers mean: probabilities of classes, each on its own, or plain numbers.
+
+/** @typedef {import("./types.d.ts").Head} Head
+ *  @typedef {import("./types.d.ts").Tensor} Tensor */
+
+/** The numbers to show, one for each of the head's names; of a head of one probability p, 1 − p and p. None where the
+ *  last layer has no list to show, or couldn't be computed.
+ * @param {Head} head
+ * @param {Tensor | null | undefined} out
+ * @returns {number[]} */
+function valuesOf(head, out) {
+  if (head.kind === "none" || !out) return [];
+  const numbers = Array.from(out.data);
+  if (head.kind === "numbers") return numbers;
+  const found = {
+    none: () => numbers,
+    exp: () => numbers.map(Math.exp),
+    sigmoid: () => numbers.map((x) => 1 / (1 + Math.exp(-x))),
+    softmax: () => Array.from(softmax(out.data, numbers.length)),
+  }[head.apply ?? "none"]();
+  return head.binary ? [1 - found[0], found[0]] : found;
+}
+
+/** The class that a network predicts, by its number; null where it predicts none, or where numbers are NaN.
+ * @param {Head} head
+ * @param {Tensor | null | undefined} out
+ * @returns {number | null} */
+function predicted(head, out) {
+  if (head.kind !== "probabilities" || !head.exclusive) return null;
+  const values = valuesOf(head, out);
+  if (!values.length || values.some((value) => value !== value)) return null;
+  return head.binary ? Number(values[1] > 0.5) : values.indexOf(Math.max(...values));
+}
+
+// The forward pass, all at once or step by step.
+
+/** @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {import("./types.d.ts").Weights} Weights */
+
+/** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
+ *
+ *  weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up to the first layer that
+ *  has changed. Yields now and then what share of the work is done.
+ * @param {Layer[]} layers
+ * @param {Tensor} image
+ * @param {(place: number) => Weights | null} weightsOf
+ * @param {{ before?: (Tensor | null)[], changed?: number, end?: number }} options
+ * @returns {Generator<number, (Tensor | null)[]>} */
+function* forward(layers, image, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
+  const outputs = before.slice(0, changed), costs = layers.map((layer) => costOf(layer, layers));
+  const all = costs.slice(outputs.length, end + 1).reduce((sum, cost) => sum + cost, 0);
+  for (let place = outputs.length, done = 0; place <= end; done += costs[place++]) {
+    const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
+    const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
+    if (layer.kind === "input") outputs.push(image);
+    else if (!weights) outputs.push(null);
+    else {
+      const steps = compute(layer, /** @type {Tensor[]} */ (inputs), weights);
+      let step = steps.next();
+      for (; !step.done; step = steps.next()) yield (done + step.value * costs[place]) / all;
+      outputs.push(step.value);
+    }
+    yield (done + costs[place]) / all;
+  }
+  return outputs;
+}
+
+/** What a generator returns, all at once.
+ * @template Value
+ * @param {Generator<unknown, Value>} steps
+ * @returns {Value} */
+function finish(steps) {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+// A network with its weights, by epoch and as edited.
+
+/** @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {import("./types.d.ts").Weights} Weights
+ *  @typedef {import("./types.d.ts").Edit} Edit */
+
+class Network {
+  /** @param {Pick<import("./types.d.ts").Payload, "layers" | "epochs" | "arrays">} data */
+  constructor(data) {
+    this.layers = data.layers;
+    this.epochs = data.epochs;
+    this.stored = data.arrays;
+    /** @type {Map<string, Float32Array>} */
+    this.numbers = new Map();
+    /** @type {Map<string, Edit & { place: number, epoch: number | null }>} */
+    this.edits = new Map();
+    this.changes = 0;  // how often the reader has edited
+  }
+
+  /** A weight at an epoch; null where it wasn't recorded.
+   * @param {string} path
+   * @param {number | null} epoch
+   * @returns {Tensor | null} */
+  array(path, epoch) {
+    const stored = this.stored[path], recorded = stored.epochs ?? null;
+    const place = recorded ? recorded.indexOf(/** @type {number} */ (epoch)) : 0;
+    if (place < 0) return null;
+    let numbers = this.numbers.get(path);
+    if (!numbers) this.numbers.set(path, numbers = decode(stored));
+    const shape = recorded ? stored.shape.slice(1) : stored.shape, many = size(shape);
+    return { shape, data: numbers.subarray(place * many, (place + 1) * many) };
+  }
+
+  /** A layer's weights by name, with what the reader has edited at that epoch, or as trained; null where one wasn't
+   *  recorded.
+   * @param {number} place
+   * @param {number | null} epoch
+   * @returns {Weights | null} */
+  weights(place, epoch, asTrained = false) {
+    const edit = asTrained ? undefined : this.edits.get(`${place} ${epoch}`);
+    /** @type {Weights} */
+    const found = {};
+    for (const [name, path] of Object.entries(this.layers[place].weights)) {
+      const array = this.array(path, epoch);
+      if (!array) return null;
+      const edited = name === "kernel" ? edit?.kernel : name === "bias" ? edit?.bias : undefined;
+      found[name] = edited ? { ...array, data: edited } : array;
+    }
+    return found;
+  }
+
+  /** Whether the reader has edited a layer at an epoch.
+   * @param {number | null} epoch */
+  edited(epoch) {
+    return [...this.edits.values()].some((edit) => edit.epoch === epoch);
+  }
+
+  /** A copy of a layer's weights, changed.
+   * @param {number} place
+   * @param {number | null} epoch
+   * @param {(kernel: Float32Array, bias: Float32Array | undefined) => void} change
+   * @returns {Edit} */
+  changed(place, epoch, change) {
+    const { kernel, bias } = /** @type {Weights} */ (this.weights(place, epoch));
+    const copy = { kernel: kernel.data.slice(), bias: bias?.data.slice() };
+    change(copy.kernel, copy.bias);
+    return copy;
+  }
+
+  /** Take an edit of a layer at an epoch in place of what it was trained to.
+   * @param {number} place
+   * @param {number | null} epoch
+   * @param {Edit} edit */
+  edit(place, epoch, edit) {
+    this.edits.set(`${place} ${epoch}`, { ...edit, place, epoch });
+    this.changes++;
+  }
+
+  /** Take all edits back. */
+  reset() {
+    this.edits.clear();
+    this.changes++;
+  }
+
+  /** All layers' outputs for an image, as `forward`.
+   * @param {Tensor} image
+   * @param {number | null} epoch
+   * @param {{ asTrained?: boolean, before?: (Tensor | null)[], changed?: number, end?: number }} options */
+  steps(image, epoch, { asTrained = false, ...options } = {}) {
+    return forward(this.layers, image, (place) => this.weights(place, epoch, asTrained), options);
+  }
+}
+
+// The work on a network, in slices of time: the pass for what is shown first, then counts over all images.
+//
+// A worker runs this where the browser gives one, else the page itself; nothing here touches the page.
+
+/** @typedef {import("./types.d.ts").Answer} Answer
+ *  @typedef {import("./types.d.ts").Payload} Payload
+ *  @typedef {import("./types.d.ts").Question} Question
+ *  @typedef {import("./types.d.ts").Strongest} Strongest
+ *  @typedef {import("./types.d.ts").Tensor} Tensor */
+
+const SLICE = 8;  // milliseconds; a frame has sixteen
+
+/** The ranges of pixel values that a network may have been trained on: what a pixel of 0 to 255 is multiplied with, and
+ *  what is added. */
+const RANGES = [
+  { name: "0 to 255", factor: 1, offset: 0 },
+  { name: "0 to 1", factor: 1 / 255, offset: 0 },
+  { name: "−1 to 1", factor: 1 / 127.5, offset: -1 },
+];
+
+/** An image of pixels from 0 to 255 as the network takes it.
+ * @param {ArrayLike<number>} pixels
+ * @param {number} range
+ * @returns {Float32Array} */
+function inRange(pixels, range) {
+  const { factor, offset } = RANGES[range];
+  return Float32Array.from(pixels, (value) => value * factor + offset);
+}
+
+class Runner {
+  /** answer: is given what was found; soon: calls a function when other events have had their turn.
+   * @param {Payload} data
+   * @param {(answer: Answer) => void} answer
+   * @param {(next: () => void) => void} soon */
+  constructor(data, answer, soon) {
+    this.answer = answer;
+    this.soon = soon;
+    this.network = new Network(data);
+    this.head = data.head;
+    this.labels = data.labels ?? [];
+    this.count = data.images.shape[0];
+    this.shape = data.images.shape.slice(1);
+    this.bytes = decodeBytes(data.images);
+    this.range = 0;
+    /** Work under way, by kind, in the order in which it is done.
+     * @type {Record<"show" | "judge" | "listen", Generator<number, Answer> | null>} */
+    this.jobs = { show: null, judge: null, listen: null };
+    this.waiting = false;
+    /** @type {(Tensor | null)[]} */
+    this.outputs = [];
+    this.holding = 0;  // so many of the outputs still hold
+    /** @type {Float32Array | null} */
+    this.image = null;
+    /** @type {number | null | undefined} */
+    this.epoch = undefined;
+    /** The end of the network without edits. @type {Tensor | null} */
+    this.trained = null;
+    /** How many images are classified correctly without edits, by epoch. @type {Map<number | null, number>} */
+    this.right = new Map();
+    answer({ what: "ready" });
+  }
+
+  /** @param {Question} question */
+  take(question) {
+    const { what } = question;
+    if (what === "range" || what === "edit" || what === "reset") {
+      this.jobs = { show: null, judge: null, listen: null };  // what is half done holds no longer
+      this.change(question);
+    } else if (what === "stop") this.jobs.judge = this.jobs.listen = null;
+    else if (what === "show") this.jobs.show = this.show(question);
+    else if (what === "judge") this.jobs.judge = this.judge(question);
+    else if (what === "listen") this.jobs.listen = this.listen(question);
+    this.goOn();
+  }
+
+  /** @param {Extract<Question, { what: "range" | "edit" | "reset" }>} question */
+  change(question) {
+    if (question.what === "range") {
+      this.range = question.range;
+      this.image = null;
+      this.right.clear();
+    } else if (question.what === "edit") {
+      this.network.edit(question.place, question.epoch, question.edit);
+      if (question.epoch === this.epoch) this.holding = Math.min(this.holding, question.place);
+    } else {
+      this.network.reset();
+      this.holding = 0;
+    }
+  }
+
+  /** @param {number} number */
+  imageOf(number) {
+    const many = this.bytes.length / this.count;
+    return { shape: this.shape, data: inRange(this.bytes.subarray(number * many, (number + 1) * many), this.range) };
+  }
+
+  /** The outputs of all layers, those that have changed since the last time; where there are edits, the end without
+   *  them too.
+   * @param {Extract<Question, { what: "show" }>} question
+   * @returns {Generator<number, Answer>} */
+  *show({ id, image, epoch }) {
+    const other = this.image === null || this.epoch !== epoch || image.some((value, at) => value !== this.image?.[at]);
+    if (other) {
+      this.holding = 0;
+      this.trained = null;
+    }
+    [this.image, this.epoch] = [image, epoch];
+    const input = { shape: this.shape, data: inRange(image, this.range) }, from = this.holding;
+    const edited = this.network.edited(epoch);
+    const outputs = yield* this.network.steps(input, epoch, { before: this.outputs, changed: from });
+    [this.outputs, this.holding] = [outputs, outputs.length];
+    const end = outputs.at(-1) ?? null;
+    if (!edited) this.trained = end;
+    else this.trained ??= (yield* this.network.steps(input, epoch, { asTrained: true })).at(-1) ?? null;
+    return { what: "show", id, from, outputs: outputs.slice(from), trained: edited ? this.trained : null };
+  }
+
+  /** How many of the images are classified correctly, as edited and as trained.
+   * @param {Extract<Question, { what: "judge" }>} question
+   * @returns {Generator<number, Answer>} */
+  *judge({ id, epoch }) {
+    const right = { edited: 0, trained: this.right.get(epoch) ?? 0 }, known = this.right.has(epoch);
+    for (const [number, label] of this.labels.entries()) {
+      for (const which of known ? /** @type {const} */ (["edited"]) : /** @type {const} */ (["edited", "trained"])) {
+        const outputs = yield* this.network.steps(this.imageOf(number), epoch, { asTrained: which === "trained" });
+        right[which] += Number(predicted(this.head, outputs.at(-1)) === label);
+      }
+    }
+    this.right.set(epoch, right.trained);
+    return { what: "judge", id, right };
+  }
+
+  /** Each filter's largest response to each image.
+   * @param {Extract<Question, { what: "listen" }>} question
+   * @returns {Generator<number, Answer>} */
+  *listen({ id, epoch, end }) {
+    /** @type {Strongest[][]} */
+    const found = [];
+    for (let number = 0; number < this.count; number++) {
+      const outputs = yield* this.network.steps(this.imageOf(number), epoch, { end });
+      found.push(strongest(/** @type {Tensor} */ (outputs[end])));
+    }
+    return { what: "listen", id, found };
+  }
+
+  /** Work for a slice of time, and once more when others have had theirs. */
+  goOn() {
+    if (this.waiting || !this.next()) return;
+    this.waiting = true;
+    this.soon(() => {
+      this.waiting = false;
+      const begun = performance.now();
+      let share = 0;
+      for (let name = this.next(); name && performance.now() - begun < SLICE; name = this.next()) {
+        const job = /** @type {Generator<number, Answer>} */ (this.jobs[name]), step = job.next();
+        if (step.done) {
+          this.jobs[name] = null;
+          this.answer(step.value);
+        } else if (name === "show") share = step.value;
+      }
+      if (this.jobs.show) this.answer({ what: "share", share });
+      this.goOn();
+    });
+  }
+
+  /** The work that comes first. */
+  next() {
+    return /** @type {const} */ (["show", "judge", "listen"]).find((name) => this.jobs[name]);
+  }
+}
+
+return { ALIKE, Network, PRESETS, RANGES, Runner, activationOf, between, compute, cosine, costOf, decode, decodeBytes, filtersOf, finish, following, forward, framing, geometry, nearTwins, normOf, predicted, sameSpot, size, softmax, sources, strongest, valuesOf };
+}
+
+const { ALIKE, Network, PRESETS, RANGES, Runner, activationOf, between, compute, cosine, costOf, decode, decodeBytes, filtersOf, finish, following, forward, framing, geometry, nearTwins, normOf, predicted, sameSpot, size, softmax, sources, strongest, valuesOf } = workerModules();
+
+// Colours, canvases, elements and numbers as text.
+
+/** @typedef {import("./types.d.ts").Tensor} Tensor */
+
+/** @type {(value: number, low: number, high: number) => number} */
+const within = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** A colour for a number from -1 to 1: blue, white, orange; distinct for colour-blind eyes too.
+ * @param {number} value */
+function diverging(value) {
+  const v = within(value, -1, 1), end = v < 0 ? [33, 102, 172] : [214, 96, 4], share = Math.abs(v);
+  return end.map((channel) => Math.round(255 + (channel - 255) * share));
+}
+
+/** How bright a colour is, from 0 to 1; black is read well on more than 0.179, white on less (WCAG 2).
+ * @param {number[]} colour */
+function luminance(colour) {
+  const [red, green, blue] = colour.map((channel) => channel / 255)
+    .map((share) => share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
+/** A pixel of a canvas as one number, its bytes red, green, blue and opacity.
+ * @type {(red: number, green: number, blue: number) => number} */
+const pixel = (red, green, blue) => (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
+
+const SHADES = 255;  // on either side of zero
+const PIXELS = Uint32Array.from({ length: 2 * SHADES + 1 }, (_, at) => {
+  const [red, green, blue] = diverging((at - SHADES) / SHADES);
+  return pixel(red, green, blue);
+});
+
+/** The pixel of `diverging`; black for NaN.
+ * @param {number} value */
+function divergingPixel(value) {
+  return value === value ? PIXELS[Math.round(within(value, -1, 1) * SHADES) + SHADES] : pixel(0, 0, 0);
+}
+
+/** @type {(canvas: HTMLCanvasElement, height: number, width: number, pixelOf: (at: number) => number) => void} */
+function paint(canvas, height, width, pixelOf) {
+  if (canvas.width !== width) canvas.width = width;
+  if (canvas.height !== height) canvas.height = height;
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+  const image = context.createImageData(width, height), pixels = new Uint32Array(image.data.buffer);
+  for (let at = 0; at < pixels.length; at++) pixels[at] = pixelOf(at);
+  context.putImageData(image, 0, 0);
+}
+
+/** @param {ArrayLike<number | null>} numbers */
+function largestOf(numbers) {
+  let most = 0;
+  for (let at = 0; at < numbers.length; at++) {
+    const size = Math.abs(numbers[at] ?? 0);
+    if (size > most) most = size;
+  }
+  return most;
+}
+
+/** A channel of a map as an image.
+ * @type {(canvas: HTMLCanvasElement, map: Tensor, channel: number, scale: number) => void} */
+function paintChannel(canvas, { shape: [height, width, channels], data }, channel, scale) {
+  paint(canvas, height, width, (at) => divergingPixel(data[at * channels + channel] / scale));
+}
+
+/** An image of pixels from 0 to 255, of any number of channels: the first three are its colours.
+ * @type {(canvas: HTMLCanvasElement, image: Tensor) => void} */
+function paintImage(canvas, { shape: [height, width, channels], data }) {
+  const green = channels < 3 ? 0 : 1, blue = channels < 3 ? 0 : 2;
+  paint(canvas, height, width, (at) =>
+    pixel(data[at * channels], data[at * channels + green], data[at * channels + blue]));
+}
+
+/** An element with properties and children; text is never read as HTML.
+ * @template {keyof HTMLElementTagNameMap} Tag
+ * @param {Tag} tag
+ * @param {Record<string, any>} properties
+ * @param {...(Node | string | null)} children
+ * @returns {HTMLElementTagNameMap[Tag]} */
+function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name in element && !name.includes("-")) /** @type {any} */ (element)[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+/** @param {string} text
+ *  @param {() => void} onClick
+ *  @param {Record<string, any>} properties */
+function makeButton(text, onClick, properties = {}) {
+  const button = make("button", { type: "button", ...properties }, text);
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+/** @template {keyof SVGElementTagNameMap} Tag
+ *  @param {Tag} tag
+ *  @param {Record<string, any>} attributes
+ *  @param {...Node} children
+ *  @returns {SVGElementTagNameMap[Tag]} */
+function makeSvg(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** @param {number} value */
+function format(value) {
+  if (!Number.isFinite(value)) return String(value).replace("-", "−");
+  const most = Math.abs(value);
+  return (most >= 1000 || (most && most < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
+}
+
+/** A share of one as per cent.
+ * @param {number} share */
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+
 // Receptive fields, and the sums behind a number of a convolution.
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -743,1035 +1309,1666 @@ function arithmetic(layer, x, { kernel, bias }, row, column, filter) {
   return { rows, columns, parts, bias: added, sum: parts.reduce((total, part) => total + part.sum, added) };
 }
 
-// Colours, canvases and elements.
+// What is looked at, and the page's address that holds it.
 
-/** A colour for a number from -1 to 1: blue, white, orange; distinct for colour-blind eyes too. */
-function diverging(value) {
-  const v = clamp(value, -1, 1), end = v < 0 ? [33, 102, 172] : [214, 96, 4], share = Math.abs(v);
-  return end.map((channel) => Math.round(255 + (channel - 255) * share));
+/** @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Payload} Payload
+ *  @typedef {import("./types.d.ts").State} State */
+
+const LATE = 300;  // milliseconds after the last change; browsers refuse an address that changes a hundred times a second
+
+/** How many channels a layer has; of one that is no map, how many numbers.
+ * @param {Layer} layer */
+const depthOf = ({ shape }) => shape.length === 3 ? shape[2] : shape.reduce((many, side) => many * side, 1);
+
+/** Where a lens opens: the first convolution, the first image, the last epoch.
+ * @param {Payload} data
+ * @returns {State} */
+function firstState({ layers, epochs }) {
+  const place = Math.max(0, layers.findIndex((layer) => layer.kind === "conv"));
+  return { place, channel: 0, inner: 0, row: 0, column: 0, image: 0, epoch: epochs?.at(-1) ?? null, range: 0 };
 }
 
-/** How bright a colour is, from 0 to 1; black is read well on more than 0.179, white on less (WCAG 2). */
-function luminance(colour) {
-  const [red, green, blue] = colour.map((channel) => channel / 255)
-    .map((share) => share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
-  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+/** A state within what a network has.
+ * @param {State} state
+ * @param {Layer[]} layers
+ * @param {number} count the number of the reader's own image, which is the last */
+function keepWithin(state, layers, count) {
+  state.place = clamp(state.place, 0, layers.length - 1);
+  const layer = layers[state.place], [rows, columns] = layer.shape.length === 3 ? layer.shape : [1, 1];
+  state.image = clamp(state.image, 0, count);
+  state.channel = clamp(state.channel, 0, depthOf(layer) - 1);
+  state.row = clamp(state.row, 0, rows - 1);
+  state.column = clamp(state.column, 0, columns - 1);
+  state.range = clamp(state.range, 0, RANGES.length - 1);
 }
 
-function paint(canvas, height, width, colourOf) {
-  canvas.width = width;
-  canvas.height = height;
-  const context = canvas.getContext("2d"), pixels = context.createImageData(width, height);
-  for (let at = 0; at < height * width; at++) {
-    const [red, green, blue] = colourOf(at);
-    pixels.data.set([red, green, blue, 255], 4 * at);
-  }
-  context.putImageData(pixels, 0, 0);
+/** What an address asks for, of what a state has: whole numbers alone.
+ * @param {State} state
+ * @param {string} hash
+ * @returns {Partial<State>} */
+function fromAddress(state, hash) {
+  const asked = [...new URLSearchParams(hash.slice(1))].filter(([name, value]) => name in state && /^\d+$/.test(value));
+  return Object.fromEntries(asked.map(([name, value]) => [name, Number(value)]));
 }
 
-const largestOf = (numbers) => numbers.reduce((most, value) => Math.max(most, Math.abs(value) || 0), 0);
-
-/** A channel of a map as an image. */
-function paintChannel(canvas, map, channel, scale) {
-  const [height, width, channels] = map.shape;
-  paint(canvas, height, width, (at) => diverging(map.data[at * channels + channel] / scale));
-}
-
-function paintImage(canvas, { shape: [height, width, channels], data }) {
-  paint(canvas, height, width, (at) => [0, 1, 2].map((c) => data[at * channels + Math.min(c, channels - 1)]));
-}
-
-/** An element with properties and children; text is never read as HTML. */
-function make(tag, properties = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(properties)) {
-    if (name in element && !name.includes("-")) element[name] = value;
-    else element.setAttribute(name, value);
-  }
-  element.append(...children.filter((child) => child !== null));
-  return element;
-}
-
-function makeSvg(tag, attributes, ...children) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.append(...children);
-  return element;
-}
-
-const format = (value) => {
-  if (!Number.isFinite(value)) return String(value);
-  const size = Math.abs(value);
-  return (size >= 1000 || (size && size < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
-};
-
-// Filters: their norms, which are alike, what they respond to, and kernels to try.
-
-const ALIKE = 0.95;
-
-/** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
-function filtersOf({ shape: [rows, columns, inner, filters], data }) {
-  return Array.from({ length: filters }, (_, filter) => {
-    const numbers = Float32Array.from({ length: rows * columns * inner }, (_, at) => data[at * filters + filter]);
-    return { filter, numbers, norm: normOf(numbers) };
-  });
-}
-
-const normOf = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
-
-const cosine = (one, two) =>
-  one.numbers.reduce((sum, value, at) => sum + value * two.numbers[at], 0) / (one.norm * two.norm || 1);
-
-/** How many pairs of filters point the same way, nearly. */
-function nearTwins(filters) {
-  let found = 0;
-  for (let one = 0; one < filters.length; one++) {
-    for (let two = 0; two < one; two++) found += cosine(filters[one], filters[two]) > ALIKE;
-  }
-  return found;
-}
-
-/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts. */
-const PRESETS = {
-  zero: () => 0,
-  negative: (a, b, rows, columns, old) => -old,
-  identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
-  blur: (a, b, rows, columns) => 1 / (rows * columns),
-  "Sobel, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
-  "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
-};
-
-/** The batch norm and the activation that a convolution's numbers go through next, where nothing else uses them. */
-function following(layers, place) {
-  const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : [])), [next] = users;
-  if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return [];
-  return [next, ...following(layers, next)];
-}
-
-/** The largest number of every channel of a map, and where it is: { most, row, column }, the first of equal ones; of a
- *  channel that is NaN, NaN. */
-function strongest({ data, shape: [, width, channels] }) {
-  const found = Array.from({ length: channels }, () => ({ most: NaN, row: 0, column: 0 }));
-  data.forEach((value, at) => {
-    const place = Math.floor(at / channels);
-    if (!(value <= found[at % channels].most)) {
-      found[at % channels] = { most: value, row: Math.floor(place / width), column: place % width };
-    }
-  });
-  return found;
-}
-
-/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first. */
-function sameSpot({ row, column }, from, to) {
-  const maps = from.length === 3 && to.length === 3;
-  const [down, right] = [row, column].map((at, side) => (maps ? Math.floor(((at + 0.5) / from[side]) * to[side]) : 0));
-  return { row: down, column: right };
-}
-
-// The arithmetic behind a number, in words.
-
-const FEW = 3;  // the largest parts of a sum that are shown
-
-/** Where in a map the number is that the state points at. */
-const indexOf = ({ shape }, { row, column, channel }) =>
-  shape.length === 3 ? (row * shape[1] + column) * shape[2] + channel : channel;
-
-/** A map's number where the state points; a side of one is repeated. */
-function numberAt(x, { row, column, channel }) {
-  const [down, right, inner] = [row, column, channel].map((at, side) => (x.shape.at(side - 3) === 1 ? 0 : at));
-  return x.data[indexOf(x, { row: down, column: right, channel: inner })];
-}
-
-/** Where a layer that moves numbers, or mixes neighbours, has the state's from, in lines of text; null of other layers. */
-function origin(layer, inputs, names, { row, column, channel }) {
-  const [x] = inputs, number = (place) => format(numberAt(x, place));
-  const at = (place) => `row ${place.row}, column ${place.column} of ${names[0]}: ${number(place)}`;
-  if (layer.kind === "concatenate") {
-    let which = 0, inner = channel;
-    for (; inner >= inputs[which].shape.at(-1); which++) inner -= inputs[which].shape.at(-1);
-    return [`channel ${inner} of ${names[which]}: ${format(numberAt(inputs[which], { row, column, channel: inner }))}`];
-  }
-  if (layer.kind === "flatten" && x.shape.length === 3) {
-    const [, width, channels] = x.shape, place = Math.floor(channel / channels), inner = channel % channels;
-    const from = { row: Math.floor(place / width), column: place % width, channel: inner };
-    return [`channel ${inner} at ${at(from)}`];
-  }
-  if (layer.kind === "pad" || layer.kind === "crop") {
-    const [rows, columns] = framing(layer), [height, width] = x.shape;
-    const from = { row: row - rows, column: column - columns, channel };
-    const inside = from.row >= 0 && from.row < height && from.column >= 0 && from.column < width;
-    return [inside ? at(from) : `padding: ${format(0)}`];
-  }
-  if (layer.kind !== "resize") return null;
-  const [up, low, v] = sources(x.shape[0], layer.shape[0], layer.how)[row];
-  const [near, far, u] = sources(x.shape[1], layer.shape[1], layer.how)[column];
-  if (layer.how === "nearest") return [at({ row: up, column: near, channel })];
-  const mixed = (first, second, share) => `${format(1 - share)} · ${format(first)} + ${format(share)} · ${format(second)}`;
-  const across = [up, low].map((y) => {
-    const [first, second] = [near, far].map((z) => numberAt(x, { row: y, column: z, channel }));
-    const sum = between(first, second, u);
-    return { sum, line: `row ${y}, columns ${near} and ${far} of ${names[0]}: ${mixed(first, second, u)} = ${format(sum)}` };
-  });
-  const [above, below] = across.map(({ sum }) => sum);
-  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${format(between(above, below, v))}`];
-}
-
-/** What a number of a layer is made of, in lines of text, and a table for a convolution. */
-function explain(network, state, outputs) {
-  const { place, row, column, channel } = state, layer = network.layers[place], out = outputs[place];
-  const at = indexOf(out, state);
-  const value = out.data[at], inputs = layer.inputs.map((from) => outputs[from]), lines = [];
-  const weights = network.weights(place, state.epoch), x = inputs[0], parts = [];
-  let before = null, most = [];
-  if (layer.kind === "conv") {
-    const found = arithmetic(layer, x, weights, row, column, channel);
-    if (found.parts.length > FEW) {
-      most = found.parts.map(({ channel: from, sum }, inner) => ({ channel: from, sum, inner }))
-        .sort((one, two) => Math.abs(two.sum) - Math.abs(one.sum)).slice(0, FEW);
-    }
-    const chosen = found.parts[clamp(state.inner, 0, found.parts.length - 1)];
-    parts.push({ ...chosen, rows: found.rows, columns: found.columns });
-    lines.push(`input channel ${chosen.channel}: window · kernel = ${format(chosen.sum)}`);
-    if (found.parts.length > 1) lines.push(`all ${found.parts.length} input channels: ${format(found.sum - found.bias)}`);
-    if (weights.bias) lines.push(`+ bias ${format(found.bias)} = ${format(found.sum)}`);
-    before = found.sum;
-  } else if (layer.kind === "dense") {
-    const units = weights.kernel.shape[1];
-    const products = Array.from(x.data, (each, i) => ({ i, each, weight: weights.kernel.data[i * units + channel] }));
-    const sum = products.reduce((total, { each, weight }) => total + each * weight, 0);
-    const bias = weights.bias ? weights.bias.data[channel] : 0;
-    products.sort((one, two) => Math.abs(two.each * two.weight) - Math.abs(one.each * one.weight));
-    for (const { i, each, weight } of products.slice(0, FEW)) {
-      lines.push(`input ${i}: ${format(each)} · ${format(weight)} = ${format(each * weight)}`);
-    }
-    lines.push(`all ${products.length} inputs: ${format(sum)}`);
-    if (weights.bias) lines.push(`+ bias ${format(bias)} = ${format(sum + bias)}`);
-    before = sum + bias;
-  } else if (layer.kind === "norm") {
-    const mean = weights.mean.data[channel], variance = weights.variance.data[channel];
-    const gamma = weights.gamma ? weights.gamma.data[channel] : 1, beta = weights.beta ? weights.beta.data[channel] : 0;
-    lines.push(`(${format(x.data[at])} − mean ${format(mean)}) / √(variance ${format(variance)} + ${layer.epsilon})`);
-    lines.push(`· γ ${format(gamma)} + β ${format(beta)} = ${format(value)}`);
-  } else if (layer.kind === "pool") {
-    const g = geometry(layer, x.shape, layer.size), window = windowOf(g, x, row, column, channel);
-    parts.push({ channel, window, kernel: null, rows: g.height, columns: g.width });
-    lines.push(`${layer.how === "max" ? "largest" : "mean"} of the window: ${format(value)}`);
-  } else if (layer.kind === "global_pool") {
-    lines.push(`${layer.how === "max" ? "largest" : "mean"} of channel ${channel}: ${format(value)}`);
-  } else if (layer.kind === "scale") {
-    const factor = layer.factor[channel % layer.factor.length], offset = layer.offset[channel % layer.offset.length];
-    lines.push(`${format(x.data[at])} · ${format(factor)} + ${format(offset)} = ${format(value)}`);
-  } else if (layer.kind === "join") {
-    const each = inputs.map((input) => format(numberAt(input, state)));
-    lines.push(`${layer.how} of ${each.join(" and ")} = ${format(value)}`);
-  } else if (layer.kind === "activation") {
-    before = x.data[at];
-  } else {
-    const names = layer.inputs.map((from) => network.layers[from].name);
-    lines.push(...(origin(layer, inputs, names, state) ?? [`${layer.kind}: ${format(value)}`]));
-  }
-  if (before !== null && (layer.activation ?? "linear") !== "linear") {
-    const name = layer.activation === "general_relu" ? "relu" : layer.activation;
-    lines.push(`${name}(${format(before)}) = ${format(value)}`);
-  }
-  return { value, lines, parts, most };
-}
-
-/** What becomes of a convolution's number in the batch norm and the activation after it, a line each. */
-function explainNext(network, state, outputs) {
-  const at = indexOf(outputs[state.place], state);
-  return following(network.layers, state.place).filter((place) => outputs[place]).map((place) =>
-    `then ${network.layers[place].name}: ${format(outputs[place].data[at])}`);
-}
-
-// The forward pass, all at once or in slices of time.
-
-/** The outputs of all layers up to `end`; null where a layer is unknown, lacks its weights, or comes after one that does.
- *
- *  image: {shape, data}. weightsOf: the place of a layer → its weights, or null. before: outputs that still hold, up
- *  to the first layer that has changed. Tells now and then what share of the work is done. */
-function* forward(layers, image, weightsOf, { before = [], changed = 0, end = layers.length - 1 } = {}) {
-  const outputs = before.slice(0, changed), costs = layers.map((layer) => costOf(layer, layers));
-  const all = costs.slice(outputs.length, end + 1).reduce((sum, cost) => sum + cost, 0);
-  for (let place = outputs.length, done = 0; place <= end; done += costs[place++]) {
-    const layer = layers[place], inputs = layer.inputs.map((from) => outputs[from]);
-    const weights = layer.kind === "unknown" || inputs.includes(null) ? null : weightsOf(place);
-    if (layer.kind === "input") outputs.push(image);
-    else if (!weights) outputs.push(null);
-    else {
-      const steps = compute(layer, inputs, weights);
-      let step = steps.next();
-      for (; !step.done; step = steps.next()) yield (done + step.value * costs[place]) / all;
-      outputs.push(step.value);
-    }
-  }
-  return outputs;
-}
-
-/** What a generator returns, all at once. */
-function finish(steps) {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-  }
-}
-
-const SLICE = 8;  // milliseconds; a frame has sixteen
-
-/** What a generator returns, given to `then`, a slice of time after another, so that the page stays alive; returns what
- *  gives it up. tell: is called with what the generator yields. */
-function inSlices(steps, then, tell = () => {}) {
-  let given = false;
-  const next = () => {
-    if (given) return;
-    const begun = performance.now();
-    let step = steps.next();
-    while (!step.done && performance.now() - begun < SLICE) step = steps.next();
-    if (step.done) return then(step.value);
-    tell(step.value);
-    setTimeout(next);
+/** A function that writes a state into the page's address, some time after the last change; a browser or a host that
+ *  refuses is left alone. */
+function addressWriter() {
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
+  return (/** @type {State} */ state) => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => {
+      const told = Object.entries(state).filter(([, value]) => value !== null).map(([name, value]) => [name, String(value)]);
+      try {
+        history.replaceState(null, "", `#${new URLSearchParams(told)}`);
+      } catch {
+        // the address is a convenience
+      }
+    }, LATE);
   };
-  setTimeout(next);
-  return () => { given = true; };
 }
 
-// A network with its weights, by epoch and as edited.
-
-/** data: what payload.py's `payload` wrote. */
-class Network {
-  constructor(data) {
-    this.layers = data.layers;
-    this.epochs = data.epochs;
-    this.stored = data.arrays;
-    this.numbers = new Map();
-    this.edits = new Map();
-    this.changes = 0;  // how often the reader has edited
-  }
-
-  /** A weight at an epoch, {shape, data}; null where it wasn't recorded. */
-  array(path, epoch) {
-    const stored = this.stored[path], recorded = stored.epochs ?? null;
-    const place = recorded ? recorded.indexOf(epoch) : 0;
-    if (place < 0) return null;
-    if (!this.numbers.has(path)) this.numbers.set(path, decode(stored));
-    const shape = recorded ? stored.shape.slice(1) : stored.shape, many = size(shape);
-    return { shape, data: this.numbers.get(path).subarray(place * many, (place + 1) * many) };
-  }
-
-  /** A layer's weights, name → {shape, data}, with what the reader has edited, or as trained; null where one wasn't
-   *  recorded. */
-  weights(place, epoch, asTrained = false) {
-    const found = {}, edit = asTrained ? null : this.edits.get(place);
-    for (const [name, path] of Object.entries(this.layers[place].weights)) {
-      const array = this.array(path, epoch);
-      if (!array) return null;
-      found[name] = edit && edit.epoch === epoch && edit[name] ? { ...array, data: edit[name] } : array;
-    }
-    return found;
-  }
-
-  /** Change a copy of a layer's weights: change(kernel, bias) writes into it. */
-  edit(place, epoch, change) {
-    const { kernel, bias } = this.weights(place, epoch);
-    const copy = { epoch, kernel: kernel.data.slice(), bias: bias?.data.slice() };
-    change(copy.kernel, copy.bias);
-    this.edits.set(place, copy);
-    this.changes++;
-  }
-
-  /** Take all edits back. */
-  reset() {
-    this.edits.clear();
-    this.changes++;
-  }
-
-  /** All layers' outputs for a image, as `forward`. */
-  steps(image, epoch, { asTrained = false, ...options } = {}) {
-    return forward(this.layers, image, (place) => this.weights(place, epoch, asTrained), options);
-  }
-
-  /** What it costs to compute the layers from a place on. */
-  cost(from = 0) {
-    return this.layers.slice(from).reduce((sum, layer) => sum + costOf(layer, this.layers), 0);
-  }
-}
-
-// The lens's style sheet.
+// The lens's style sheet. It follows the width of its own element, not the window's: two lenses share a window.
 
 const STYLE = `
-:host { all: initial; display: block; color-scheme: light dark; font: 14px/1.4 system-ui, sans-serif;
-  --paper: light-dark(#fff, #1b1b1b); --ink: light-dark(#1a1a1a, #eee); --line: light-dark(#767676, #9a9a9a);
-  --soft: light-dark(#f2f2f2, #2a2a2a); --mark: light-dark(#a3004f, #ff8ac2);
+:host { all: initial; display: block; color-scheme: light dark; font: 14px/1.45 system-ui, sans-serif;
+  --paper: light-dark(#fff, #1b1b1b); --ink: light-dark(#1a1a1a, #eee); --dim: light-dark(#595959, #b0b0b0);
+  --line: light-dark(#767676, #9a9a9a); --edge: light-dark(#dcdcdc, #3d3d3d); --soft: light-dark(#f4f4f4, #2a2a2a);
+  --mark: light-dark(#a3004f, #ff8ac2); --bar: light-dark(#2166ac, #7db4e6);
   color: var(--ink); background: var(--paper); }
 * { box-sizing: border-box; }
-.lens { padding: 12px; max-width: 1280px; }
-.title { font-size: 18px; margin: 0 0 8px; } .head { font-size: 14px; margin: 12px 0 4px; }
-p { margin: 4px 0; } .row { display: flex; flex-wrap: wrap; gap: 12px; align-items: flex-start; }
-.body[aria-busy=true] { opacity: 0.5; } [hidden] { display: none !important; }
-.controls { align-items: center; } label { display: inline-flex; gap: 6px; align-items: center; }
+[hidden] { display: none !important; }
+.lens { container-type: inline-size; padding: 12px; max-width: 1680px; margin: 0 auto; }
+.title { font-size: 20px; line-height: 1.2; margin: 0 0 8px; }
+.head { font-size: 14px; margin: 0 0 8px; } .head:not(:first-child) { margin-top: 16px; }
+p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .note { color: var(--mark); }
+.panel { border: 1px solid var(--edge); border-radius: 8px; padding: 12px; min-width: 0; margin: 0 0 10px; }
+.panel > :last-child { margin-bottom: 0; }
+.body { transition: opacity 0.15s; } .body[aria-busy=true] { opacity: 0.5; }
+.spoken { position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }
+
+.looking { display: grid; gap: 0 10px; grid-template-columns: minmax(0, 1fr); }
+.pair { display: grid; gap: 0 10px; grid-template-columns: minmax(0, 1fr); }
+@container (min-width: 540px) { .looking { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
+  .looking > :last-child { grid-column: 1 / -1; } }
+@container (min-width: 900px) { .pair { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); } }
+@container (min-width: 1060px) { .looking { grid-template-columns: minmax(0, 5fr) minmax(0, 6fr) minmax(0, 8fr); }
+  .looking > :last-child { grid-column: auto; } }
+
+.controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin: 4px 0 8px; }
+.stacked { display: grid; gap: 8px; justify-items: start; min-width: 0; }
+label { display: inline-flex; gap: 6px; align-items: center; max-width: 100%; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
-  border-radius: 4px; padding: 3px 8px; } input[type=range] { padding: 0; width: 220px; accent-color: var(--mark); }
-button { cursor: pointer; } :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
+  border-radius: 5px; padding: 4px 9px; min-width: 0; max-width: 100%; }
+input[type=range] { padding: 0; width: 200px; accent-color: var(--mark); } input[type=checkbox] { accent-color: var(--mark); }
+input[type=color] { padding: 2px; width: 44px; height: 28px; } input[type=number] { width: 72px; }
+button { cursor: pointer; touch-action: manipulation; } button:disabled { cursor: default; color: var(--dim); border-style: dashed; }
+button:not(:disabled):hover { border-color: var(--ink); }
+:focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
+summary { cursor: pointer; width: fit-content; } .own { margin-top: 8px; }
 canvas { image-rendering: pixelated; display: block; background: #fff; }
-.tiles { display: flex; flex-wrap: wrap; gap: 4px; } .tiles button { padding: 2px; line-height: 1.1; font-size: 11px; }
-.tiles [aria-pressed=true] { outline: 3px solid var(--mark); } .tiles canvas { width: 40px; height: 40px; } canvas.pen { width: 192px; border: 1px solid var(--line); }
-.stage { position: relative; width: fit-content; } .stage canvas { width: 256px; outline: 1px solid var(--line); } .stage svg { position: absolute; inset: 0; width: 100%;
-  height: 100%; pointer-events: none; filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
+canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }
+
+.tiles { display: flex; flex-wrap: wrap; gap: 5px; position: relative; }
+.tiles button { padding: 3px; line-height: 1.15; font-size: 11px; background: none; border-color: transparent; }
+.tiles button:hover { border-color: var(--line); } .tiles canvas { width: 44px; height: 44px; border-radius: 2px; }
+.tiles [aria-checked=true] { border-color: var(--mark); box-shadow: 0 0 0 2px var(--mark); }
+.tiles.channels, .tiles.kernels { max-height: 262px; overflow-y: auto; padding: 3px; }
+.tiles.channels canvas, .tiles.kernels canvas, .tiles.images canvas { outline: 1px solid var(--edge); }
+.tiles.numbers button { border-color: var(--edge); padding: 4px 8px; font-variant-numeric: tabular-nums; font-size: 12px; }
+.tiles.images button:last-child { display: flex; gap: 4px; align-items: center; }
+.tiles.strip { flex-wrap: nowrap; overflow-x: auto; padding: 3px 3px 8px; gap: 12px; align-items: stretch; scrollbar-width: thin; }
+.tiles.strip button { flex: none; width: 108px; display: grid; justify-items: center; gap: 4px; position: relative;
+  white-space: pre-line; overflow-wrap: anywhere; align-content: start; color: var(--dim); }
+.tiles.strip button span::first-line { color: var(--ink); font-weight: 600; }
+.tiles.strip button + button::before { content: "›"; position: absolute; left: -11px; top: 14px; color: var(--dim); font-size: 16px; }
+.tiles.strip .pale canvas { visibility: hidden; } .tiles.strip canvas { width: 40px; height: 40px; outline: 1px solid var(--edge); }
+
+.stage { position: relative; width: 100%; max-width: 420px; } .stage canvas { width: 100%; outline: 1px solid var(--line); }
+.stage canvas[role=application] { cursor: crosshair; touch-action: manipulation; }
+.stage svg { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none;
+  filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
 .stage rect { fill: none; stroke: #a3004f; stroke-width: 2px; vector-effect: non-scaling-stroke; }
+.legend { display: flex; flex-wrap: wrap; gap: 2px 8px; align-items: center; font-variant-numeric: tabular-nums; }
+.legend i { width: 80px; height: 9px; border: 1px solid var(--edge);
+  background: linear-gradient(90deg, rgb(33 102 172), #fff, rgb(214 96 4)); }
+
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
-td { border: 1px solid var(--line); padding: 1px 4px; min-width: 50px; text-align: right; }
-td.out { color: var(--line); } .sum { font-variant-numeric: tabular-nums; } .wide { overflow-x: auto; max-width: 100%; }
-td input { width: 42px; padding: 0; font-size: 12px; color: inherit; background: transparent; border: 0;
-  text-align: right; appearance: textfield; } td input::-webkit-inner-spin-button { display: none; } .bar { display: grid; grid-template-columns: 90px 120px 56px 50px; gap: 6px; align-items: center; font-size: 12px; }
-.bar i { display: block; height: 10px; background: light-dark(#2166ac, #7db4e6); } .note { color: var(--mark); }
+.classes table { width: 100%; max-width: 420px; margin-top: 10px; } .classes th, .classes td { padding: 2px 4px; font-weight: 400; }
+.classes thead th { color: var(--dim); text-align: right; } .classes th:first-child { text-align: left; overflow-wrap: anywhere; }
+.classes td { text-align: right; white-space: nowrap; } .classes .predicted th, .classes .predicted td { font-weight: 700; }
+.classes .track { width: 40%; } .classes i { display: block; height: 10px; background: var(--bar); border-radius: 0 2px 2px 0; }
+.classes em { margin-left: 6px; padding: 0 5px; border: 1px solid currentColor; border-radius: 8px; font-style: normal;
+  font-weight: 400; font-size: 11px; color: var(--mark); white-space: nowrap; }
+
+.sum { font-variant-numeric: tabular-nums; } .sum .value { font-size: 15px; } .sum strong { white-space: nowrap; }
+.grids { display: flex; flex-wrap: wrap; gap: 12px; overflow-x: auto; padding: 2px; }
+.curve { display: flex; gap: 8px; align-items: center; }
+.grid caption { text-align: left; white-space: nowrap; color: var(--dim); padding: 4px 0; }
+.grid th { color: var(--dim); font-weight: 400; font-size: 11px; padding: 0 4px; }
+.grid tbody td { border: 1px solid var(--edge); padding: 1px 3px; min-width: 46px; height: 20px; text-align: right; }
+.grid input { width: 46px; padding: 0; font-size: 12px; line-height: 1.3; color: inherit; background: transparent; border: 0;
+  border-radius: 0; text-align: right; }
 `;
 
-// The kernel lens: one module without dependencies, for a notebook (anywidget) and for a page that stands alone.
+// What the network predicts: its last layer's numbers, the largest first.
 
-/** Numbers as a table, coloured; onEdit: called with the place and the new number of a cell that the reader changes. */
-function grid(numbers, rows, columns, caption, onEdit = null) {
-  const table = make("table", {}, make("caption", {}, caption));
-  const scale = largestOf(numbers) || 1;
-  for (let row = 0; row < rows; row++) {
-    const cells = numbers.slice(row * columns, (row + 1) * columns).map((value, column) => {
-      const cell = make("td", { className: value === null ? "out" : "" }, value === null ? "·" : format(value));
-      if (onEdit) {
-        const field = make("input", { type: "number", step: 0.05, value: value.toFixed(3) });
-        field.setAttribute("aria-label", `${caption}, row ${row}, column ${column}`);
-        field.addEventListener("change", () => {
-          if (Number.isFinite(field.valueAsNumber)) onEdit(row * columns + column, field.valueAsNumber);
-        });
-        cell.replaceChildren(field);
-      }
-      if (value !== null) {
-        const colour = diverging(value / scale);
-        cell.style.background = `rgb(${colour})`;
-        cell.style.color = luminance(colour) > 0.179 ? "#000" : "#fff";
-      }
-      return cell;
-    });
-    table.append(make("tr", {}, ...cells));
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+const FEW_CLASSES = 10;
+
+/** @param {Lens} lens */
+function makeClasses(lens) {
+  const element = make("div", { className: "classes" });
+  let all = false;
+
+  /** The label of the image shown, where the network's classes are what it is a number of. */
+  function labelShown() {
+    return lens.data.head.exclusive ? lens.data.labels?.[lens.state.image] ?? null : null;
   }
-  return table;
+
+  function draw() {
+    const { head } = lens.data, last = lens.outputs.at(-1), values = valuesOf(head, last), names = head.names ?? [];
+    element.replaceChildren();
+    if (!values.length) return;
+    const chances = head.kind === "probabilities", label = labelShown(), chosen = predicted(head, last);
+    const before = lens.trained ? valuesOf(head, lens.trained) : null, print = chances ? percent : format;
+    const order = values.map((value, number) => ({ value, number }));
+    if (chances && head.exclusive) order.sort((one, two) => two.value - one.value);
+    const shown = all ? order : order.slice(0, FEW_CLASSES);
+    shown.push(...order.slice(shown.length).filter(({ number }) => number === label));
+    const lines = shown.map(({ value, number }) => {
+      const bar = make("i", {}), gain = before ? value - before[number] : 0;
+      bar.style.width = chances ? `${(100 * value).toFixed(1)}%` : "0";
+      const mark = number === label ? make("em", { className: "true" }, "true class") : null;
+      return make("tr", { className: number === chosen ? "bar predicted" : "bar" },
+        make("th", { scope: "row" }, names[number] ?? `output ${number}`, mark),
+        chances ? make("td", { className: "track", ariaHidden: "true" }, bar) : null, make("td", {}, print(value)),
+        before ? make("td", {}, `${gain < 0 ? "−" : "+"}${chances ? Math.abs(100 * gain).toFixed(1) : format(Math.abs(gain))}`) : null);
+    });
+    const titles = [chances ? "Class" : "Output", chances ? "" : null, chances ? "Probability" : "Number", before ? "By your edits" : null];
+    element.append(make("table", {}, make("thead", {}, make("tr", {}, ...titles.filter((one) => one !== null).map((title) =>
+      title ? make("th", { scope: "col" }, title) : make("td", {})))), make("tbody", {}, ...lines)));
+    if (order.length > shown.length || (all && order.length > FEW_CLASSES)) {
+      element.append(makeButton(all ? `show the first ${FEW_CLASSES}` : `show all ${order.length}`, () => {
+        all = !all;
+        draw();
+      }));
+    }
+  }
+  return { element, draw };
 }
 
-const MOST_TILES = 256;
-const SLOW = 20e6;  // multiply-adds, beyond which a pass is done in slices, under a bar
-const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+// Changing a kernel, and what that does to the images that are classified correctly.
 
-/** Draw the lens into an element; returns what a page may ask of it. Not exported: anywidget would take it for its own
- *  door, below. */
-function render(el, data, options = {}) {
-  const heading = (text) => make(options.hash ? "h2" : "h3", { className: "head" }, text);
-  const network = new Network(data), layers = network.layers;
-  const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
-  const [count, height, width, channels] = data.images.shape, bytes = decode(data.images);
-  const own = { shape: [height, width, channels], data: new Float32Array(height * width * channels).fill(255) };
-  const imageOf = (number) => number === count ? own : ({
-    shape: [height, width, channels],
-    data: Float32Array.from(bytes.subarray(number * own.data.length, (number + 1) * own.data.length)),
-  });
-  const nameOf = (number) => number === count ? "your own"
-    : data.labels ? data.classes?.[data.labels[number]] ?? `class ${data.labels[number]}` : `image ${number}`;
-  const firstConv = Math.max(0, layers.findIndex((layer) => layer.kind === "conv"));
-  const epochs = network.epochs ?? [null];
-  const state = { place: firstConv, channel: 0, inner: 0, row: 0, column: 0, image: 0, epoch: epochs.at(-1) };
-  let outputs = [], trained = null, stale = true;  // trained: the last layer's output without edits, where there are some
-  let giveUp = null;  // the pass under way
-  let placed = false;  // whether a pixel is chosen
+/** @typedef {import("../types.d.ts").Lens} Lens */
 
-  const parts = {
-    body: make("div", { className: "body" }),
-    work: make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" }),
-    images: make("div", { className: "tiles", role: "group", "aria-label": "Image" }),
-    layer: make("select", { ariaLabel: "Layer" }),
-    epoch: make("input", { type: "range", min: 0, max: epochs.length - 1, step: 1, "data-lm-suppress-shortcuts": "true" }),
-    epochTold: make("output", {}),
-    curve: make("div", {}),
-    inputStage: make("div", { className: "stage" }),
-    mapStage: make("div", { className: "stage" }),
-    channels: make("div", { className: "tiles", role: "group", "aria-label": "Channel" }),
-    sum: make("div", { className: "sum", role: "status", "aria-live": "polite" }),
-    most: make("div", { className: "row controls", role: "group", "aria-label": "Where most comes from" }),
-    grids: make("div", { className: "row wide" }),
-    gallery: make("div", {}),
-    classes: make("div", {}),
-    note: make("p", { className: "note", role: "status" }),
-  };
-  const gallery = {
-    order: make("select", {}, ...["number", "norm", "likeness to the chosen one"].map((name) => make("option", {}, name))),
-    own: make("input", { type: "checkbox" }),
-    colours: make("input", { type: "checkbox", checked: true }),
-    change: make("input", { type: "checkbox" }),
-    inner: make("input", { type: "number", min: 0, value: 0 }),
-    tiles: make("div", { className: "tiles", role: "group", "aria-label": "Kernel" }),
-    message: make("p", {}),
-    moved: make("p", {}),
-    most: make("div", { className: "tiles", role: "group", "aria-label": "Images to which the filter responds most" }),
-    mostTitle: heading("Images to which the filter responds most"),
-    dead: make("p", { role: "status" }),
-  };
-  gallery.coloursLabel = make("label", {}, gallery.colours, "three channels as colours");
-  gallery.innerLabel = make("label", {}, "Input channel", gallery.inner);
-  gallery.changeLabel = make("label", {}, gallery.change, "minus the initial weights");
-  parts.gallery.append(
-    heading("Kernels"),
-    make("div", { className: "row controls" }, make("label", {}, "Order", gallery.order),
-      make("label", {}, gallery.own, "each on its own scale"), gallery.changeLabel, gallery.coloursLabel,
-      gallery.innerLabel),
-    gallery.tiles, gallery.message, gallery.moved, gallery.dead,
-    gallery.mostTitle, gallery.most);
-  const editing = {
-    box: make("div", { className: "row controls", role: "group", "aria-label": "Edit the kernel" }),
-    message: make("p", { role: "status" }),
-  };
-  const resetButton = make("button", { type: "button" }, "reset");
-  const ablateButton = make("button", { type: "button" }, "switch the filter off");
-  const inputCanvas = make("canvas", { role: "img" });
-  const mapCanvas = make("canvas", { tabIndex: 0, role: "application" });
-  const outline = () => {
-    const rect = makeSvg("rect", {});
-    return { rect, svg: makeSvg("svg", { preserveAspectRatio: "none", "aria-hidden": "true" }, rect) };
-  };
-  const field = outline(), spot = outline();
-  parts.inputStage.append(inputCanvas, field.svg);
-  parts.mapStage.append(mapCanvas, spot.svg);
-  layers.forEach((layer, place) => {
-    const shape = layer.shape.join("×"), kind = layer.kind === "unknown" ? `${layer.type}, unknown to the lens` : layer.kind;
-    parts.layer.append(make("option", { value: String(place) }, `${layer.name} (${kind}, ${shape})`));
-  });
-  for (let number = 0; number < count; number++) {
-    const canvas = make("canvas", { ariaHidden: "true" });
-    paintImage(canvas, imageOf(number));
-    const button = make("button", { type: "button", ariaLabel: `${nameOf(number)}, image ${number}` }, canvas);
-    button.addEventListener("click", () => set({ image: number }));
-    parts.images.append(button);
-  }
+/** @param {Lens} lens */
+function makeEdit(lens) {
+  const message = make("p", { role: "status" }), which = make("p", {});
 
-  const ownCanvas = make("canvas", { ariaHidden: "true" });
-  const ownButton = make("button", { type: "button", ariaLabel: "your own image" }, ownCanvas, "yours");
-  ownButton.addEventListener("click", () => set({ image: count }));
-  parts.images.append(ownButton);
-
-  /** The own image has changed: show it. */
-  function ownChanged(quietly = false) {
-    paintImage(ownCanvas, own);
-    paintImage(pen.canvas, own);
-    stale ||= state.image === count;
-    set({ image: count }, quietly);
-  }
-
-  const pen = {
-    row: 0, column: 0,
-    canvas: make("canvas", { tabIndex: 0, role: "application", ariaLabel: "Your own image. Arrow keys move the pen, Space draws a dot." }),
-    colour: make("input", { type: "color", value: "#000000" }),
-    file: make("input", { type: "file", accept: "image/*" }),
-    clear: make("button", { type: "button" }, "clear"),
-    message: make("p", { role: "status" }),
-  };
-  pen.canvas.className = "pen";
-  paintImage(ownCanvas, own);
-  paintImage(pen.canvas, own);
-  const dot = (row, column) => {
-    const hex = pen.colour.value, rgb = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-    const grey = Math.round((rgb[0] + rgb[1] + rgb[2]) / 3);
-    for (let c = 0; c < channels; c++) own.data[(row * width + column) * channels + c] = channels === 1 ? grey : rgb[c] ?? 0;
-    ownChanged();
-  };
-  pen.canvas.addEventListener("pointerdown", (event) => pen.canvas.setPointerCapture(event.pointerId));
-  for (const kind of ["pointerdown", "pointermove"]) {
-    pen.canvas.addEventListener(kind, (event) => {
-      if (!event.buttons) return;
-      const box = pen.canvas.getBoundingClientRect();
-      dot(clamp(Math.floor(((event.clientY - box.top) / box.height) * height), 0, height - 1),
-        clamp(Math.floor(((event.clientX - box.left) / box.width) * width), 0, width - 1));
-    });
-  }
-  pen.canvas.addEventListener("keydown", (event) => {
-    const move = MOVES[event.key];
-    if (!move && event.key !== " ") return;
-    event.preventDefault();
-    event.stopPropagation();
-    if (move) {
-      pen.row = clamp(pen.row + move[0], 0, height - 1);
-      pen.column = clamp(pen.column + move[1], 0, width - 1);
-      pen.message.textContent = `pen at row ${pen.row}, column ${pen.column}`;
-    } else dot(pen.row, pen.column);
-  });
-  pen.clear.addEventListener("click", () => {
-    own.data.fill(255);
-    ownChanged();
-  });
-  pen.file.addEventListener("change", async () => {
-    try {
-      const image = await createImageBitmap(pen.file.files[0]), small = make("canvas", { width, height });
-      small.getContext("2d").drawImage(image, 0, 0, width, height);
-      const pixels = small.getContext("2d").getImageData(0, 0, width, height).data;
-      for (let at = 0; at < width * height; at++) {
-        for (let c = 0; c < channels; c++) own.data[at * channels + c] = pixels[4 * at + Math.min(c, 2)];
-      }
-      pen.message.textContent = `Your file, made ${width}×${height} here; it has not left this page.`;
-      ownChanged();
-    } catch {
-      pen.message.textContent = "This file is not an image that the browser can read.";
-    }
-  });
-
-  const depth = () => layers[state.place].shape.at(-1);
-  const isMap = () => layers[state.place].shape.length === 3;
-
-  /** What has the keyboard, by its label: drawing makes many elements anew, and the keyboard must not fall out of them. */
-  const focusedLabel = () => root.activeElement?.getAttribute("aria-label");
-  function focusAgain(label) {
-    if (label && focusedLabel() !== label) root.querySelector(`[aria-label="${CSS.escape(label)}"]`)?.focus();
-  }
-
-  function drawLayer() {
-    const layer = layers[state.place], out = outputs[state.place];
-    parts.note.textContent = "";
-    parts.channels.replaceChildren();
-    parts.mapStage.hidden = saving.png.hidden = !out || !isMap();
-    saving.message.textContent = isMap() ? "Save this feature map" : "Save these numbers";
-    if (!out) {
-      const unknown = layers.find((one, place) => one.kind === "unknown" && place <= state.place);
-      parts.note.textContent = unknown
-        ? `The lens doesn't know ${unknown.type} (layer ${unknown.name}), so it shows nothing from there on.`
-        : `The weights of epoch ${state.epoch} were not kept for every layer up to ${layer.name}; the first, the middle and the last were.`;
-      return;
-    }
-    const scale = largestOf(out.data) || 1, shown = Math.min(depth(), MOST_TILES);
-    for (let channel = 0; channel < shown; channel++) {
-      const button = make("button", { type: "button", ariaLabel: `channel ${channel}`, title: `channel ${channel}` });
-      if (isMap()) {
-        const canvas = make("canvas", { ariaHidden: "true" });
-        paintChannel(canvas, out, channel, scale);
-        button.append(canvas);
-      } else {
-        button.append(`${channel}: ${format(out.data[channel])}`);
-      }
-      button.setAttribute("aria-pressed", String(channel === state.channel));
-      button.addEventListener("click", () => set({ channel }));
-      parts.channels.append(button);
-    }
-    if (shown < depth()) parts.note.textContent = `${shown} of ${depth().toLocaleString("en")} channels are drawn.`;
-    if (out.data.some((value) => value !== value)) parts.note.textContent = `${layer.name} holds numbers that are NaN.`;
-    if (isMap()) {
-      paintChannel(mapCanvas, out, state.channel, scale);
-      spot.svg.setAttribute("viewBox", `0 0 ${out.shape[1]} ${out.shape[0]}`);
-    }
-  }
-
-  /** The kernels of a convolution, or what changed in them since the start; one symmetric scale around zero; of three
-   *  input channels, as colours. */
-  function drawKernels() {
-    const layer = layers[state.place], weights = network.weights(state.place, state.epoch);
-    parts.gallery.hidden = layer.kind !== "conv" || !weights;
-    if (parts.gallery.hidden) return;
-    const start = network.epochs && network.array(layer.weights.kernel, network.epochs[0]);
-    const change = start && weights.kernel.data.map((value, at) => value - start.data[at]);
-    const less = change && gallery.change.checked;
-    const filters = filtersOf(less ? { ...weights.kernel, data: change } : weights.kernel);
-    const [rows, columns, channels] = weights.kernel.shape;
-    gallery.changeLabel.hidden = !change;
-    const colour = channels === 3 && gallery.colours.checked;
-    gallery.coloursLabel.hidden = channels !== 3;
-    gallery.innerLabel.hidden = channels === 1;
-    gallery.inner.max = channels - 1;
-    const chosen = filters[state.channel], scaleOfAll = Math.max(...filters.map((one) => largestOf(one.numbers))) || 1;
-    const order = {
-      number: (one, two) => one.filter - two.filter,
-      norm: (one, two) => two.norm - one.norm,
-      "likeness to the chosen one": (one, two) => cosine(two, chosen) - cosine(one, chosen),
-    }[gallery.order.value];
-    const shown = filters.slice(0, MOST_TILES).sort(order);
-    gallery.tiles.replaceChildren(...shown.map((one) => {
-      const canvas = make("canvas", { ariaHidden: "true" }), scale = gallery.own.checked ? largestOf(one.numbers) || 1 : scaleOfAll;
-      const at = (place, channel) => one.numbers[place * channels + channel] / scale;
-      paint(canvas, rows, columns, (place) =>
-        colour ? [0, 1, 2].map((channel) => Math.round(127.5 + 127.5 * clamp(at(place, channel), -1, 1)))
-          : diverging(at(place, clamp(state.inner, 0, channels - 1))));
-      const button = make("button", { type: "button", ariaLabel: `kernel ${one.filter}, norm ${format(one.norm)}`,
-        title: `kernel ${one.filter}, norm ${format(one.norm)}` }, canvas);
-      button.setAttribute("aria-pressed", String(one.filter === state.channel));
-      button.addEventListener("click", () => set({ channel: one.filter }));
-      return button;
-    }));
-    const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
-    gallery.moved.textContent = change
-      ? `Distance of this layer's kernels from their initial weights: ${(normOf(change) / normOf(start.data)).toFixed(2)} times the norm of the initial weights.` : "";
-    gallery.message.textContent =
-      `${less ? "The change since the initial weights. " : ""}${colour ? "Red, green and blue are the weights of the three input channels, grey is zero. " : "Blue is negative, white zero, orange positive. "}` +
-      `Norms from ${format(norms[0])} to ${format(norms.at(-1))}; ${nearTwins(shown)} of ${pairs.toLocaleString("en")} pairs ` +
-      `nearly alike (cosine above ${ALIKE}). ${shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : ""}`;
-  }
-
-  /** A pass for what is shown, and, where there are edits, one as trained. */
-  function* passes(options) {
-    const image = imageOf(state.image), epoch = state.epoch;
-    const found = yield* network.steps(image, epoch, options);
-    if (!network.edits.size) trained = null;
-    else if (!trained || !options.before) trained = (yield* network.steps(image, epoch, { asTrained: true })).at(-1);
-    return found;
-  }
-
-  /** Compute the layers anew and draw all that depends on them; a slow network's under a bar, and until it is done what
-   *  was drawn stays, pale. options: as `forward`'s. */
-  function recompute(options = {}) {
-    const focused = focusedLabel(), whole = giveUp ? {} : options;  // a pass given up has left nothing that holds
-    giveUp?.();
-    const done = (found) => {
-      [giveUp, outputs, stale] = [null, found, false];
-      parts.work.hidden = true;
-      parts.body.ariaBusy = "false";
-      drawClasses();
-      drawLayer();
-      drawKernels();
-      drawPoint();
-      focusAgain(focused);
-      countRight();
-      countDead();
-    };
-    const times = network.edits.size && !whole.before ? 2 : 1;
-    if (times * network.cost(whole.changed ?? 0) <= SLOW) {
-      giveUp = null;
-      done(finish(passes(whole)));
-      return;
-    }
-    parts.work.hidden = false;
-    parts.body.ariaBusy = "true";
-    judge(null);
-    listen(null);
-    heard = "";
-    giveUp = inSlices(passes(whole), done, (share) => { parts.work.value = share; });
-  }
-
-  /** The layer that tells a filter's answer: the one shown, or the last of the batch norm and activation behind it. */
-  const answering = () => following(layers, state.place).at(-1) ?? state.place;
-
-  /** Change the weights of the layer shown; outputs before it still hold. */
-  function edit(change) {
-    if (!giveUp && !network.edits.size) trained = outputs.at(-1);
-    if (change) network.edit(state.place, state.epoch, change);
-    else network.reset();
-    recompute(change ? { before: outputs, changed: state.place } : {});
-  }
-
-  /** Where the chosen filter's weight for an input channel lies, by its place in the window. */
-  function placeOf(at, inner) {
-    const [, , channels, filters] = layers[state.place].kernel_shape;
-    return (at * channels + inner) * filters + state.channel;
-  }
-
-  /** Give the chosen filter another kernel, the same for all its input channels. */
-  function preset(weightAt, kernel) {
-    const [rows, columns, channels] = layers[state.place].kernel_shape;
+  /** Give the chosen filter another kernel, the same for all its input channels.
+   * @type {(name: string, kernel: Float32Array) => void} */
+  function preset(name, kernel) {
+    const [rows, columns, channels, filters] = lens.layers[lens.state.place].kernel_shape;
     for (let inner = 0; inner < channels; inner++) {
       for (let at = 0; at < rows * columns; at++) {
-        const where = placeOf(at, inner);
-        kernel[where] = weightAt(Math.floor(at / columns), at % columns, rows, columns, kernel[where]);
+        const where = (at * channels + inner) * filters + lens.state.channel;
+        kernel[where] = PRESETS[name](Math.floor(at / columns), at % columns, rows, columns, kernel[where]);
       }
     }
   }
 
-  for (const [name, weightAt] of Object.entries(PRESETS)) {
-    const button = make("button", { type: "button" }, name);
-    button.addEventListener("click", () => edit((kernel) => preset(weightAt, kernel)));
-    editing.box.append(button);
-  }
-  ablateButton.addEventListener("click", () => edit((kernel, bias) => {
-    preset(PRESETS.zero, kernel);
-    if (bias) bias[state.channel] = 0;
+  const buttons = Object.keys(PRESETS).map((name) => makeButton(name, () => lens.edit((kernel) => preset(name, kernel))));
+  const ablate = makeButton("switch the filter off", () => lens.edit((kernel, bias) => {
+    preset("zero", kernel);
+    if (bias) bias[lens.state.channel] = 0;
   }));
-  resetButton.addEventListener("click", () => edit(null));
-  editing.box.append(ablateButton, resetButton);
-  parts.gallery.append(heading("Edit the chosen kernel, all its input channels"), editing.box, editing.message);
+  const reset = makeButton("reset", () => lens.edit(null));
+  return {
+    element: make("div", {}, make("div", { className: "controls", role: "group", "aria-label": "Edit the kernel" },
+      ...buttons, ablate, reset), which, message),
+    /** Which layers are edited, at which epochs. */
+    draw() {
+      const edits = [...lens.network.edits.values()];
+      reset.disabled = !edits.length;
+      const told = edits.map(({ place, epoch }) => lens.layers[place].name + (epoch === null ? "" : ` at epoch ${epoch}`));
+      which.textContent = told.length ? `You have edited ${told.join(", ")}. “reset” takes all edits back.` : "";
+    },
+    /** @param {{ edited: number, trained: number } | null} right how many images are classified correctly */
+    judge(right) {
+      message.textContent = right
+        ? `Edited, the network classifies ${right.edited} of these ${lens.count} images correctly; as trained, ${right.trained}.` : "";
+    },
+  };
+}
 
-  /** A job that goes on while the page is used; starting it again, or with nothing, gives up the last. */
-  function job() {
-    let stop = () => {};
-    return (steps, then) => {
-      stop();
-      if (steps) stop = inSlices(steps, then);
-    };
+// Training: the epoch that is shown, and the loss up to it.
+
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+/** @param {Lens} lens */
+function makeEpochs(lens) {
+  const { epochs } = lens, { curve } = lens.data;
+  const slider = make("input", { type: "range", min: 0, max: epochs.length - 1, step: 1 });
+  const told = make("span", {}), drawn = make("div", { className: "curve" });
+  slider.addEventListener("input", () => void lens.set({ epoch: epochs[Number(slider.value)] }));
+  return {
+    element: lens.network.epochs
+      ? make("div", { className: "controls" }, make("label", {}, "Epoch", slider, told), drawn) : null,
+    draw() {
+      const { epoch } = lens.state;
+      slider.value = String(epochs.indexOf(epoch));
+      told.textContent = epoch === null ? "" : `epoch ${epoch}`;
+      slider.setAttribute("aria-valuetext", told.textContent);
+      if (!curve || epoch === null) return;
+      const { loss, accuracy } = curve, many = loss.length, most = Math.max(...loss) || 1;
+      const points = loss.map((value, i) => `${((i + 1) / many) * 100},${29 - (28 * value) / most}`).join(" ");
+      const here = (epoch / many) * 100, thin = { "vector-effect": "non-scaling-stroke" };
+      drawn.replaceChildren(
+        makeSvg("svg", { viewBox: "0 0 100 30", width: 160, height: 40, preserveAspectRatio: "none", "aria-hidden": "true" },
+          makeSvg("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.5, ...thin }),
+          makeSvg("line", { x1: here, x2: here, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2, ...thin })),
+        make("span", {}, epoch
+          ? `training loss ${loss[epoch - 1].toFixed(2)}, accuracy ${(100 * accuracy[epoch - 1]).toFixed(1)} %` : "before training"));
+    },
+  };
+}
+
+// A row of things to choose from: one tab stop, arrow keys move and choose.
+
+/** What one tile shows: its name, a canvas to paint or text, whether it is pale.
+ * @typedef {{ label: string, text?: string, title?: string, pale?: boolean, paint?: (canvas: HTMLCanvasElement) => void }} Tile */
+
+/** How far the arrow keys go: to the next tile, or to the one in the next row.
+ * @type {Record<string, "next" | "last" | "below" | "above" | "first" | "end">} */
+const KEYS = {
+  ArrowRight: "next", ArrowLeft: "last", ArrowDown: "below", ArrowUp: "above", Home: "first", End: "end",
+};
+
+/** @param {string} label
+ *  @param {(at: number) => void} onChoose
+ *  @param {string} className */
+function makeTiles(label, onChoose, className = "") {
+  const element = make("div", { className: `tiles ${className}`, role: "radiogroup", "aria-label": label });
+  /** @type {HTMLButtonElement[]} */
+  const buttons = [];
+  let shown = 0, chosen = 0;
+
+  /** @param {number} at */
+  function add(at) {
+    const canvas = make("canvas", { ariaHidden: "true" }), text = make("span", {});
+    const button = make("button", { type: "button", role: "radio" }, canvas, text);
+    button.addEventListener("click", () => onChoose(at));
+    buttons.push(button);
+    element.append(button);
   }
 
-  /** How many of the images the network gets right, as edited and as trained. */
-  function countRight() {
-    const epoch = state.epoch, best = (found) => found && found.data.indexOf(Math.max(...found.data));
-    editing.message.textContent = "";
-    if (!network.edits.size || !data.labels) return judge(null);
-    judge((function* () {
-      const right = { edited: 0, trained: 0 };
-      for (const [number, label] of data.labels.entries()) {
-        for (const which of ["edited", "trained"]) {
-          const outputs = yield* network.steps(imageOf(number), epoch, { asTrained: which === "trained" });
-          right[which] += best(outputs.at(-1)) === label;
-        }
-      }
-      return right;
-    })(), (right) => {
-      editing.message.textContent =
-        `Edited, the network classifies ${right.edited} of these ${count} images correctly; as trained, ${right.trained}.`;
-    });
-  }
-
-  let answers = [], heard = "";
-  /** The images that the chosen filter answers most. */
-  function drawAnswers() {
-    const ready = answers.length === count && state.channel < answers[0].length;
-    gallery.most.replaceChildren();
-    gallery.mostTitle.hidden = !ready;
-    if (!ready) return;
-    const order = answers.map((found, image) => ({ image, ...found[state.channel] })).sort((a, b) => b.most - a.most);
-    for (const { image, most, row, column } of order.slice(0, 5)) {
-      const canvas = make("canvas", { ariaHidden: "true" });
-      paintImage(canvas, imageOf(image));
-      const button = make("button", { type: "button", ariaLabel: `image ${image}, largest response ${format(most)}` }, canvas, format(most));
-      button.addEventListener("click", () => set({ image, row, column }));
-      gallery.most.append(button);
+  /** The tile that a key leads to.
+   * @param {"next" | "last" | "below" | "above" | "first" | "end"} way */
+  function target(way) {
+    if (way === "next" || way === "last") return Math.min(Math.max(chosen + (way === "next" ? 1 : -1), 0), shown - 1);
+    if (way === "first" || way === "end") return way === "first" ? 0 : shown - 1;
+    const here = buttons[chosen].offsetLeft, top = buttons[chosen].offsetTop, down = way === "below" ? 1 : -1;
+    for (let at = chosen + down, row = top; at >= 0 && at < shown; at += down) {
+      const { offsetTop, offsetLeft } = buttons[at];
+      if (row === top && offsetTop !== top) row = offsetTop;
+      else if (row !== top && offsetTop !== row) break;
+      if (row !== top && down * (offsetLeft - here) >= 0) return at;
     }
+    return chosen;
   }
 
-  /** Ask every filter for its largest response to each image; which never answer, and what the chosen one answers most. */
-  function countDead() {
-    const epoch = state.epoch, end = answering();
-    const asked = [state.place, epoch, network.changes].join(" ");
-    if (asked === heard) return drawAnswers();
-    heard = asked;
-    const linear = layers[end].kind === "conv" && (layers[end].activation ?? "linear") === "linear";
-    gallery.dead.textContent = "";
-    answers = [];
-    drawAnswers();
-    if (parts.gallery.hidden || !outputs[end]) return listen(null);
-    const filters = layers[end].shape.at(-1);
-    listen((function* () {
-      for (let number = 0; number < count; number++) {
-        answers.push(strongest((yield* network.steps(imageOf(number), epoch, { end }))[end]));
-      }
-    })(), () => {
-      const dead = [...answers[0].keys()].filter((filter) => answers.every((found) => found[filter].most <= 0));
-      if (!linear) {  // one that isn't has an answer to every image
-        gallery.dead.textContent = `${dead.length} of ${filters} filters never respond to these ${count} images` +
-          `${dead.length ? `: ${dead.join(", ")}` : ""}.`;
-      }
-      drawAnswers();
-    });
-  }
+  element.addEventListener("keydown", (event) => {
+    const way = KEYS[event.key];
+    if (!way || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const at = target(way);
+    buttons[at].focus();
+    if (at !== chosen) onChoose(at);
+  });
 
-  /** Look at the chosen filter's strongest pixel, unless one is chosen. */
-  function lookAtStrongest() {
-    const out = outputs[answering()];
-    if (placed || !out || !isMap()) return;
-    placed = true;
-    const { row, column } = strongest(out)[state.channel];
-    Object.assign(state, { row, column });
-    options.onChange?.(state);
-  }
-
-  function drawPoint() {
-    lookAtStrongest();
-    const layer = layers[state.place], out = outputs[state.place];
-    parts.grids.replaceChildren();
-    parts.most.replaceChildren();
-    parts.sum.replaceChildren();
-    field.svg.style.display = out ? "" : "none";
-    if (!out) return;
-    const seen = receptiveField(layers, state.place, state.row, state.column);
-    if (seen) {
-      const [top, bottom, left, right] = seen;
-      for (const [name, value] of Object.entries({ x: left, y: top, width: right - left + 1, height: bottom - top + 1 })) {
-        field.rect.setAttribute(name, value);
-      }
-    }
-    for (const [name, value] of Object.entries({ x: state.column, y: state.row, width: 1, height: 1 })) {
-      spot.rect.setAttribute(name, value);
-    }
-    const found = explain(network, state, outputs), where = isMap() ? ` at row ${state.row}, column ${state.column}` : "";
-    parts.sum.append(make("p", {}, `${layer.name}, channel ${state.channel}${where}: `, make("strong", {}, format(found.value))));
-    const next = ["conv", "dense"].includes(layer.kind) ? explainNext(network, state, outputs) : [];
-    for (const text of [...found.lines, ...next]) parts.sum.append(make("p", {}, text));
-    parts.most.replaceChildren(...(found.most.length ? ["Most comes from input channels"] : []), ...found.most.map((one) => {
-      const button = make("button", { type: "button", ariaLabel: `look at input channel ${one.channel}, ${format(one.sum)}` },
-        `${one.channel}: ${format(one.sum)}`);
-      button.addEventListener("click", () => {
-        gallery.inner.value = one.inner;
-        gallery.colours.checked = false;
-        set({ inner: one.inner });
+  return {
+    element,
+    /** Show these tiles, one of them chosen; elements stay what they were, and so does the keyboard.
+     * @param {Tile[]} tiles
+     * @param {number} at */
+    update(tiles, at) {
+      while (buttons.length < tiles.length) add(buttons.length);
+      for (const one of buttons.splice(Math.max(tiles.length, 1))) one.remove();
+      shown = tiles.length;
+      element.hidden = !shown;
+      tiles.forEach((tile, number) => {
+        const button = buttons[number], canvas = /** @type {HTMLCanvasElement} */ (button.firstChild);
+        button.setAttribute("aria-label", tile.label);
+        button.title = tile.title ?? tile.label;
+        button.classList.toggle("pale", Boolean(tile.pale));
+        canvas.hidden = !tile.paint;
+        tile.paint?.(canvas);
+        /** @type {HTMLElement} */ (button.lastChild).textContent = tile.text ?? "";
       });
-      return button;
-    }));
-    for (const { channel, window, kernel, rows, columns } of found.parts) {
-      if (rows * columns > 121) continue;
-      parts.grids.append(grid(window, rows, columns, `window, input channel ${channel}`));
-      if (!kernel) continue;
-      const inner = channel % layer.kernel_shape[2];
-      parts.grids.append(grid(kernel, rows, columns, `kernel, filter ${state.channel}`,
-        (at, value) => edit((numbers) => { numbers[placeOf(at, inner)] = value; })));
-    }
-    mapCanvas.setAttribute("aria-label",
-      `Output of ${layer.name}, channel ${state.channel}. Arrow keys move from pixel to pixel.`);
-  }
-
-  function drawClasses() {
-    parts.classes.replaceChildren();
-    const last = outputs.at(-1);
-    if (!last || last.shape.length !== 1) return;
-    const chancesOf = ({ data: numbers, shape }) =>
-      layers.at(-1).activation === "softmax" ? numbers : softmax(numbers, shape[0]);
-    const chances = chancesOf(last), before = trained && chancesOf(trained);
-    chances.forEach((chance, number) => {
-      const bar = make("i", {});
-      bar.style.width = `${Math.round(120 * chance)}px`;
-      const name = data.classes?.[number] ?? `class ${number}`;
-      parts.classes.append(make("div", { className: "bar" }, make("span", {}, name), make("span", {}, bar),
-        make("span", {}, `${(100 * chance).toFixed(1)} %`),
-        make("span", {}, before ? `${chance < before[number] ? "−" : "+"}${Math.abs(100 * (chance - before[number])).toFixed(1)}` : "")));
-    });
-  }
-
-  function drawImage() {
-    const image = imageOf(state.image);
-    paintImage(inputCanvas, image);
-    inputCanvas.setAttribute("aria-label", `The image: ${nameOf(state.image)}. The outlined part is the receptive field of the chosen pixel.`);
-    field.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
-    [...parts.images.children].forEach((button, number) =>
-      button.setAttribute("aria-pressed", String(number === state.image)));
-    parts.epochTold.textContent = state.epoch === null ? "" : `epoch ${state.epoch}`;
-    drawCurve();
-    parts.epoch.setAttribute("aria-valuetext", parts.epochTold.textContent);
-  }
-
-  /** Training loss by epoch, from zero up, with a mark at the epoch shown. */
-  function drawCurve() {
-    if (!data.curve || state.epoch === null) return;
-    const { loss, accuracy } = data.curve, many = loss.length, at = state.epoch, most = Math.max(...loss) || 1;
-    const points = loss.map((value, i) => `${((i + 1) / many) * 100},${29 - (28 * value) / most}`).join(" ");
-    const here = (at / many) * 100, thin = { "vector-effect": "non-scaling-stroke" };
-    const svg = makeSvg("svg", { viewBox: "0 0 100 30", width: 200, height: 60, preserveAspectRatio: "none", "aria-hidden": "true" },
-      makeSvg("polyline", { points, fill: "none", stroke: "currentColor", "stroke-width": 1.5, ...thin }),
-      makeSvg("line", { x1: here, x2: here, y1: 0, y2: 30, stroke: "var(--mark)", "stroke-width": 2, ...thin }));
-    parts.curve.replaceChildren(svg, make("p", {},
-      at ? `training loss ${loss[at - 1].toFixed(2)}, accuracy ${(100 * accuracy[at - 1]).toFixed(1)} %` : "before training"));
-  }
-
-  const judge = job(), listen = job();
-
-  /** Change some of the state, and draw what depends on it. */
-  function set(changes, quietly = false) {
-    const before = { ...state }, focused = focusedLabel();
-    const layer = layers[changes.place ?? state.place];
-    Object.assign(state, sameSpot(before, layers[before.place].shape, layer.shape), changes);
-    state.image = clamp(state.image, 0, count);
-    state.channel = clamp(state.channel, 0, layer.shape.at(-1) - 1);
-    placed = isMap() && (placed || "row" in changes || "column" in changes);
-    state.row = clamp(state.row, 0, (isMap() ? layer.shape[0] : 1) - 1);
-    state.column = clamp(state.column, 0, (isMap() ? layer.shape[1] : 1) - 1);
-    const other = state.image !== before.image || state.epoch !== before.epoch || stale;
-    parts.layer.value = String(state.place);
-    parts.epoch.value = String(epochs.indexOf(state.epoch));
-    if (other) {
-      drawImage();
-      recompute();
-    } else if (!giveUp) {  // else all is drawn when the pass is done
-      if (["place", "channel", "inner"].some((name) => state[name] !== before[name])) {
-        drawLayer();
-        drawKernels();
-        drawAnswers();
+      this.choose(at);
+    },
+    /** @param {number} at */
+    choose(at) {
+      chosen = at;
+      buttons.forEach((button, number) => {
+        button.setAttribute("aria-checked", String(number === at));
+        button.tabIndex = number === at || (at < 0 && number === 0) ? 0 : -1;
+      });
+    },
+    /** Bring the chosen tile into sight, where the row scrolls. */
+    reveal() {
+      const button = buttons[chosen];
+      if (!button || element.scrollWidth <= element.clientWidth) return;
+      const left = button.offsetLeft - element.offsetLeft;
+      if (left < element.scrollLeft || left + button.offsetWidth > element.scrollLeft + element.clientWidth) {
+        element.scrollLeft = left - (element.clientWidth - button.offsetWidth) / 2;
       }
-      if (state.place !== before.place) countDead();
-      drawPoint();
-      focusAgain(focused);
+    },
+  };
+}
+
+// A table of numbers with colours; its cells are edited as in a spreadsheet.
+
+/** @type {Record<string, [number, number]>} */
+const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+
+/** @type {(cell: HTMLElement, value: number | null, scale: number) => void} */
+function colour(cell, value, scale) {
+  const shade = value === null || value !== value ? null : diverging(value / scale);
+  cell.style.background = shade ? `rgb(${shade})` : "";
+  cell.style.color = shade ? (luminance(shade) > 0.179 ? "#000" : "#fff") : "";
+}
+
+/** The field of a cell. Arrow keys move from cell to cell until the reader types; Enter takes the number and goes down,
+ *  Escape puts the old one back.
+ * @type {(label: string, change: (value: number) => void, move: (rows: number, columns: number) => void) => HTMLInputElement} */
+function makeField(label, change, move) {
+  const field = make("input", { type: "text", inputMode: "decimal", ariaLabel: label, autocomplete: "off" });
+  let kept = "", typing = false;
+  field.addEventListener("focus", () => {
+    [kept, typing] = [field.value, false];
+    field.select();
+  });
+  field.addEventListener("input", () => { typing = true; });
+  field.addEventListener("pointerdown", () => { typing = field.matches(":focus"); });  // a second click puts the caret
+  field.addEventListener("change", () => {
+    const value = Number(field.value.replace("−", "-").replace(",", "."));
+    if (field.value.trim() && Number.isFinite(value)) change(value);
+    else field.value = kept;
+  });
+  field.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      [field.value, typing] = [kept, false];
+      field.select();
+    } else if (event.key === "F2") typing = true;
+    else if (MOVES[event.key] && (!typing || event.key === "ArrowUp" || event.key === "ArrowDown")) {
+      event.preventDefault();
+      move(...MOVES[event.key]);
+    } else if (event.key === "Enter") {
+      typing = false;
+      field.select();
     }
-    if (options.hash) {
-      history.replaceState(null, "", `#${new URLSearchParams(Object.entries(state).filter(([, value]) => value !== null))}`);
-    }
-    if (!quietly) options.onChange?.(state);
+  });
+  return field;
+}
+
+/** @param {boolean} edited whether cells can be edited */
+function makeGrid(edited) {
+  const caption = make("caption", {}), head = make("thead", {}), body = make("tbody", {});
+  const element = make("table", { className: "grid" }, caption, head, body);
+  /** @type {HTMLTableCellElement[]} */
+  let cells = [];
+  /** @type {HTMLInputElement[]} */
+  let fields = [];
+  let sides = "", current = 0;
+  /** @type {((at: number, value: number) => void) | null} */
+  let onEdit = null;
+
+  /** @param {number} at */
+  function stopAt(at) {
+    current = at;
+    fields.forEach((field, number) => { field.tabIndex = number === at ? 0 : -1; });
   }
 
-  /** Hand the reader a file made here. */
-  function save(name, blob) {
-    const link = make("a", { href: URL.createObjectURL(blob), download: name });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  /** @type {(rows: number, columns: number) => void} */
+  function build(rows, columns) {
+    [cells, fields] = [[], []];
+    const numbers = Array.from({ length: columns }, (_, column) => make("th", { scope: "col" }, String(column)));
+    head.replaceChildren(make("tr", {}, make("td", { className: "corner" }), ...numbers));
+    body.replaceChildren(...Array.from({ length: rows }, (_, row) => {
+      const line = Array.from({ length: columns }, (_, column) => {
+        const at = row * columns + column, cell = make("td", {});
+        if (edited) {
+          const field = makeField("", (value) => onEdit?.(at, value), (down, right) => {
+            const [y, z] = [row + down, column + right];
+            if (y >= 0 && y < rows && z >= 0 && z < columns) fields[y * columns + z].focus();
+          });
+          field.addEventListener("focus", () => stopAt(at));
+          fields.push(field);
+          cell.append(field);
+        }
+        cells.push(cell);
+        return cell;
+      });
+      return make("tr", {}, make("th", { scope: "row" }, String(row)), ...line);
+    }));
+    stopAt(Math.min(current, Math.max(fields.length - 1, 0)));
   }
 
-  const saving = { message: make("span", {}), png: make("button", { type: "button" }, "PNG"), csv: make("button", { type: "button" }, "CSV") };
-  const fileName = () => `${data.title}_${layers[state.place].name}_${state.channel}`.replace(/[^\w.-]+/g, "_");
-  saving.png.addEventListener("click", () => mapCanvas.toBlob((blob) => save(`${fileName()}.png`, blob)));
-  saving.csv.addEventListener("click", () => {
-    const out = outputs[state.place];
+  return {
+    element,
+    /** Show numbers, null where there is none; change: is given the place and the new number of a cell that was edited.
+     * @type {(numbers: (number | null)[], rows: number, columns: number, words: string, change?: (at: number, value: number) => void) => void} */
+    update(numbers, rows, columns, words, change) {
+      if (sides !== `${rows} ${columns}`) build(rows, columns);
+      sides = `${rows} ${columns}`;
+      onEdit = change ?? null;
+      caption.textContent = words;
+      const scale = largestOf(numbers) || 1;
+      numbers.forEach((value, at) => {
+        colour(cells[at], value, scale);
+        if (!edited) {
+          cells[at].textContent = value === null ? "·" : format(value);
+          return;
+        }
+        const field = fields[at], label = `${words}, row ${Math.floor(at / columns)}, column ${at % columns}`;
+        if (field.ariaLabel !== label) field.ariaLabel = label;
+        field.value = format(/** @type {number} */ (value));
+      });
+    },
+  };
+}
+
+// The image that is shown, with the receptive field of the chosen number, and the choice among images.
+
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+/** A rectangle over a canvas, in the canvas's pixels. */
+function makeOutline() {
+  const rect = makeSvg("rect", {}), element = makeSvg("svg", { preserveAspectRatio: "none", "aria-hidden": "true" }, rect);
+  return {
+    element,
+    /** @type {(height: number, width: number) => void} */
+    resize: (height, width) => element.setAttribute("viewBox", `0 0 ${width} ${height}`),
+    /** @type {(top: number, left: number, height: number, width: number) => void} */
+    put(top, left, height, width) {
+      const sides = { x: left, y: top, width, height };
+      for (const [name, value] of Object.entries(sides)) rect.setAttribute(name, String(value));
+    },
+  };
+}
+
+/** @param {Lens} lens */
+function makeSeen(lens) {
+  const canvas = make("canvas", { role: "img" }), field = makeOutline();
+  const [height, width] = lens.own.shape;
+  field.resize(height, width);
+  return {
+    element: make("div", { className: "stage" }, canvas, field.element),
+    draw() {
+      paintImage(canvas, lens.imageOf(lens.state.image));
+      canvas.setAttribute("aria-label", `The image: ${lens.nameOf(lens.state.image)}. The outlined part is the receptive field of the chosen number.`);
+    },
+    drawField() {
+      const { place, row, column } = lens.state;
+      const part = lens.outputs[place] && receptiveField(lens.layers, place, row, column);
+      field.element.style.display = part ? "" : "none";
+      if (!part) return;
+      const [top, bottom, left, right] = part;
+      field.put(top, left, bottom - top + 1, right - left + 1);
+    },
+  };
+}
+
+/** @param {Lens} lens */
+function makeChoice(lens) {
+  const tiles = makeTiles("Image", (image) => void lens.set({ image }), "images");
+  return {
+    element: tiles.element,
+    draw() {
+      tiles.update(Array.from({ length: lens.count + 1 }, (_, number) => ({
+        label: number === lens.count ? "your own image" : `${lens.nameOf(number)}, image ${number}`,
+        text: number === lens.count ? "yours" : "",
+        paint: (canvas) => paintImage(canvas, lens.imageOf(number)),
+      })), lens.state.image);
+    },
+    choose: () => tiles.choose(lens.state.image),
+  };
+}
+
+// The network as a strip of layers to click, and as a list.
+
+/** @typedef {import("../types.d.ts").Layer} Layer
+ *  @typedef {import("../types.d.ts").Lens} Lens */
+
+/** What a kind of layer is called, where that differs.
+ * @type {Record<string, string>} */
+const NAMES = {
+  conv: "convolution", norm: "batch norm", scale: "rescaling", global_pool: "global pooling", pad: "padding",
+  crop: "cropping", resize: "resizing", concatenate: "concatenation", standardise: "normalisation", reduce: "reduction",
+};
+
+/** What a layer does, in a word or two.
+ * @param {Layer} layer */
+function kindOf(layer) {
+  if (layer.kind === "unknown") return `${layer.type}, unknown to the lens`;
+  if (layer.kind === "conv") return `convolution ${layer.kernel_shape[0]}×${layer.kernel_shape[1]}`;
+  if (layer.kind === "pool") return `${layer.how} pooling ${layer.size[0]}×${layer.size[1]}`;
+  if (layer.kind === "join") return layer.how;
+  if (layer.kind === "activation") return layer.activation === "general_relu" ? "relu" : String(layer.activation);
+  return NAMES[layer.kind] ?? layer.kind;
+}
+
+/** @param {Layer} layer */
+const sidesOf = (layer) => layer.shape.join("×") || "one number";
+
+const MOST_PIXELS = 40;  // along a side of a layer's small image
+
+/** @param {Lens} lens */
+function makeStrip(lens) {
+  const { layers } = lens;
+  const go = (/** @type {number} */ place) => void lens.set({ place, channel: place === lens.state.place ? lens.state.channel : 0 });
+  const tiles = makeTiles("The network, from its input to its output", go, "strip");
+  const list = make("select", { ariaLabel: "Layer" }, ...layers.map((layer, place) =>
+    make("option", { value: String(place) }, `${layer.name} (${kindOf(layer)}, ${sidesOf(layer)})`)));
+  list.addEventListener("change", () => go(Number(list.value)));
+
+  /** The layers that a layer's input comes from, where that isn't the one before it.
+   * @param {Layer} layer
+   * @param {number} place */
+  function fromOf(layer, place) {
+    if (place === 0 || (layer.inputs.length === 1 && layer.inputs[0] === place - 1)) return "";
+    return `from ${layer.inputs.map((from) => layers[from].name).join(", ")}`;
+  }
+
+  /** A layer's output as a small image: of the input the image, of a map the channel with the largest number.
+   * @type {(canvas: HTMLCanvasElement, place: number) => void} */
+  function paintSmall(canvas, place) {
+    const out = lens.outputs[place];
     if (!out) return;
-    const [rows, columns, many] = isMap() ? out.shape : [1, out.shape[0], 1], channel = isMap() ? state.channel : 0;
+    if (place === 0 && layers[0].shape.length === 3) return paintImage(canvas, lens.imageOf(lens.state.image));
+    const [height, width, channels] = out.shape.length === 3 ? out.shape : [1, out.data.length, 1];
+    let at = 0;
+    for (let i = 1; i < out.data.length; i++) if (Math.abs(out.data[i]) > Math.abs(out.data[at])) at = i;
+    const rows = Math.min(height, MOST_PIXELS), columns = Math.min(width, MOST_PIXELS), channel = at % channels;
+    const data = Float32Array.from({ length: rows * columns }, (_, pixel) => {
+      const y = Math.floor((Math.floor(pixel / columns) * height) / rows), x = Math.floor(((pixel % columns) * width) / columns);
+      return out.data[(y * width + x) * channels + channel];
+    });
+    paintChannel(canvas, { shape: [rows, columns, 1], data }, 0, largestOf(data) || 1);
+  }
+
+  return {
+    element: tiles.element,
+    list: make("label", {}, "Layer", list),
+    /** Draw every layer's small image anew. */
+    draw() {
+      tiles.update(layers.map((layer, place) => ({
+        label: `${layer.name}, ${kindOf(layer)}, ${sidesOf(layer)}`,
+        title: [`${layer.name}: ${kindOf(layer)}`, sidesOf(layer), fromOf(layer, place)].filter(Boolean).join(" · "),
+        text: `${layer.name.split("/").at(-1)}\n${kindOf(layer)}\n${sidesOf(layer)}`,
+        pale: !lens.outputs[place],
+        paint: (canvas) => paintSmall(canvas, place),
+      })), lens.state.place);
+      this.choose();
+    },
+    choose() {
+      tiles.choose(lens.state.place);
+      tiles.reveal();
+      list.value = String(lens.state.place);
+    },
+  };
+}
+
+/** The layers that a layer is computed from, itself included, nearest last.
+ * @type {(layers: Layer[], place: number) => Layer[]} */
+function upstream(layers, place) {
+  const needed = new Set([place]);
+  for (let at = place; at >= 0; at--) if (needed.has(at)) layers[at].inputs.forEach((from) => needed.add(from));
+  return [...needed].sort((one, two) => one - two).map((at) => layers[at]);
+}
+
+/** Why a layer shows nothing, or not everything: a sentence, or none.
+ * @param {Lens} lens
+ * @param {number} drawn how many of its channels are drawn */
+function noteOn(lens, drawn) {
+  const { layers, state } = lens, layer = layers[state.place], out = lens.outputs[state.place];
+  if (!out) {
+    const unknown = upstream(layers, state.place).find((one) => one.kind === "unknown");
+    return unknown
+      ? `The lens doesn't know ${unknown.type} (layer ${unknown.name}), so it shows nothing that is computed from it.`
+      : `The weights of epoch ${state.epoch} were not kept for every layer up to ${layer.name}; the first, the middle and the last were.`;
+  }
+  if (out.data.some((value) => value !== value)) return `${layer.name} holds numbers that are NaN.`;
+  const many = depthOf(layer);
+  return drawn < many ? `${drawn} of ${many.toLocaleString("en")} channels are drawn.` : "";
+}
+
+/** The least and the largest of some numbers, as a legend of their colours.
+ * @param {number} scale */
+const legend = (scale) => make("p", { className: "legend" }, `−${format(scale)}`,
+  make("i", { ariaHidden: "true" }), `+${format(scale)}`, make("span", {}, "blue is negative, white zero, orange positive"));
+
+// The output of the layer: a map large, all its channels small, and both as files.
+
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+const MOST_TILES = 256;
+
+/** Hand the reader a file made here.
+ * @type {(name: string, blob: Blob) => void} */
+function save(name, blob) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+/** @param {Lens} lens */
+function makeMap(lens) {
+  const canvas = make("canvas", { tabIndex: 0, role: "application" }), spot = makeOutline();
+  const stage = make("div", { className: "stage" }, canvas, spot.element), colours = make("div", {});
+  const channels = makeTiles("Channel", (channel) => void lens.set({ channel }), "channels");
+  const note = make("p", { className: "note", role: "status" });
+  const saved = make("span", {}), held = make("p", { className: "hint" });
+  let hold = false;  // whether the pointer no longer chooses the pixel
+
+  const fileName = () => `${lens.data.title}_${lens.layers[lens.state.place].name}_${lens.state.channel}`.replace(/[^\w.-]+/g, "_");
+  const png = makeButton("PNG", () => canvas.toBlob((blob) => blob && save(`${fileName()}.png`, blob)));
+  const csv = makeButton("CSV", () => {
+    const out = lens.outputs[lens.state.place];
+    if (!out) return;
+    const [rows, columns, many] = lens.isMap() ? out.shape : [1, out.data.length, 1], channel = lens.isMap() ? lens.state.channel : 0;
     const lines = Array.from({ length: rows }, (_, row) =>
       Array.from({ length: columns }, (_, column) => out.data[(row * columns + column) * many + channel]).join(","));
     save(`${fileName()}.csv`, new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
   });
 
-  mapCanvas.addEventListener("pointermove", (event) => {
-    const box = mapCanvas.getBoundingClientRect(), [rows, columns] = layers[state.place].shape;
-    set({
+  /** @param {MouseEvent} event */
+  function look(event) {
+    const box = canvas.getBoundingClientRect(), [rows, columns] = lens.layers[lens.state.place].shape;
+    void lens.set({
       row: clamp(Math.floor(((event.clientY - box.top) / box.height) * rows), 0, rows - 1),
       column: clamp(Math.floor(((event.clientX - box.left) / box.width) * columns), 0, columns - 1),
     });
+  }
+  function tellHold() {
+    held.textContent = hold ? "The pixel is held. Click again to let it follow the pointer."
+      : "Point at a pixel, or use the arrow keys. A click holds it.";
+  }
+  canvas.addEventListener("pointermove", (event) => {
+    if (!hold && event.pointerType !== "touch") look(event);
   });
-  mapCanvas.addEventListener("keydown", (event) => {
+  canvas.addEventListener("click", (event) => {
+    hold = !hold && /** @type {PointerEvent} */ (event).pointerType !== "touch";
+    look(event);
+    tellHold();
+  });
+  canvas.addEventListener("keydown", (event) => {
     const move = MOVES[event.key];
     if (!move) return;
     event.preventDefault();
-    event.stopPropagation();
-    set({ row: state.row + move[0], column: state.column + move[1] });
+    void lens.set({ row: lens.state.row + move[0], column: lens.state.column + move[1] });
   });
-  gallery.order.addEventListener("change", drawKernels);
-  gallery.own.addEventListener("change", drawKernels);
-  gallery.colours.addEventListener("change", drawKernels);
-  gallery.change.addEventListener("change", drawKernels);
-  gallery.inner.addEventListener("input", () => {
-    gallery.colours.checked = false;
-    set({ inner: Math.trunc(Number(gallery.inner.value)) || 0 });
-  });
-  parts.layer.addEventListener("change", () => set({ place: Number(parts.layer.value), channel: 0 }));
-  parts.epoch.addEventListener("input", () => set({ epoch: epochs[Number(parts.epoch.value)] }));
 
-  parts.body.append(
-    make("div", { className: "row" },
-      make("div", {}, heading("Image"), parts.inputStage, parts.classes),
-      make("div", {}, heading("Output of the layer"), parts.mapStage,
-        make("p", { className: "row controls" }, saving.message, saving.png, saving.csv)),
-      make("div", { style: "flex: 1 1 280px; min-width: 0" }, heading("How the number comes about"), parts.sum, parts.most,
-        parts.grids)),
-    heading("Channels"), parts.channels, parts.gallery);
-  root.replaceChildren(make("style", {}, STYLE), make("div", { className: "lens" },
-    make(options.hash ? "h1" : "h2", { className: "title" }, data.title),
-    data.rounded === "8 bits" ? make("p", {}, "So that the page stays small, kernels are rounded to 8 bits.") : null,
-    make("div", { className: "row controls" },
-      make("label", {}, "Layer", parts.layer),
-      network.epochs ? make("label", {}, "Epoch", parts.epoch, parts.epochTold) : null, parts.curve, parts.work),
-    parts.note,
-    parts.images,
-    parts.body,
-    make("details", {}, make("summary", {}, "Your own image"),
-      make("div", { className: "row controls" }, pen.canvas, make("label", {}, "Colour", pen.colour),
-        make("label", {}, "Or a file", pen.file), pen.clear), pen.message)));
-  const asked = options.hash ? Object.fromEntries(new URLSearchParams(location.hash.slice(1))) : {};
-  const numbers = Object.entries(asked).filter(([name, value]) => name in state && /^\d+$/.test(value));
-  const wanted = Object.fromEntries(numbers.map(([name, value]) => [name, Number(value)]));
-  if ("place" in wanted) wanted.place = clamp(wanted.place, 0, layers.length - 1);
-  if (!epochs.includes(wanted.epoch)) delete wanted.epoch;
-  set(wanted);
+  function draw() {
+    const { state } = lens, layer = lens.layers[state.place], out = lens.outputs[state.place];
+    const map = lens.isMap(), shown = Math.min(depthOf(layer), MOST_TILES);
+    note.textContent = noteOn(lens, shown);
+    stage.hidden = png.hidden = colours.hidden = held.hidden = !out || !map;
+    saved.textContent = map ? "Save this feature map" : "Save these numbers";
+    if (!out) return channels.update([], 0);
+    const scale = largestOf(out.data) || 1;
+    channels.element.classList.toggle("numbers", !map);
+    channels.update(Array.from({ length: shown }, (_, channel) => ({
+      label: `channel ${channel}`,
+      ...(map ? { paint: (canvas) => paintChannel(canvas, out, channel, scale) }
+        : { text: `${channel}: ${format(out.data[channel])}` }),
+    })), state.channel);
+    if (!map) return;
+    paintChannel(canvas, out, state.channel, scale);
+    spot.resize(out.shape[0], out.shape[1]);
+    colours.replaceChildren(legend(scale));
+    canvas.setAttribute("aria-label", `Output of ${layer.name}, channel ${state.channel}. Arrow keys move from pixel to pixel.`);
+  }
+  tellHold();
   return {
-    state, set, outputs: () => outputs, network, count, own,
-    /** Take another lens's own image, where it has this one's size. */
-    takeOwn: (image) => {
-      if (String(image.shape) !== String(own.shape)) return;
-      own.data.set(image.data);
+    element: make("div", {}, stage, colours, held, make("p", { className: "controls" }, saved, png, csv)),
+    channels: channels.element,
+    note,
+    draw,
+    drawSpot: () => spot.put(lens.state.row, lens.state.column, 1, 1),
+  };
+}
+
+// The kernels of a convolution, how they are alike, and what training changed in them.
+
+/** @typedef {import("../filters.js").Filter} Filter
+ *  @typedef {import("../types.d.ts").Lens} Lens
+ *  @typedef {import("../types.d.ts").Tensor} Tensor */
+
+/** @param {Lens} lens */
+function makeKernels(lens) {
+  const order = make("select", {}, ...["number", "norm", "likeness to the chosen one"].map((name) => make("option", {}, name)));
+  const [ownScale, colours, less] = [false, true, false].map((checked) => make("input", { type: "checkbox", checked }));
+  const inner = make("input", { type: "number", min: 0, value: 0 });
+  const tiles = makeTiles("Kernel", (at) => void lens.set({ channel: shown[at].filter }), "kernels");
+  const message = make("p", {}), distance = make("p", {});
+  const coloursLabel = make("label", {}, colours, "three channels as colours");
+  const innerLabel = make("label", {}, "Input channel", inner), lessLabel = make("label", {}, less, "minus the initial weights");
+  /** @type {Filter[]} */
+  let shown = [];
+  /** What is known of the kernels last drawn, and of which ones they were. @type {{ of: string, filters: Filter[], twins: number }} */
+  let known = { of: "", filters: [], twins: 0 };
+  for (const control of [order, ownScale, colours, less]) control.addEventListener("change", draw);
+  inner.addEventListener("input", () => lookAt(Math.trunc(Number(inner.value)) || 0));
+
+  /** Show one of a kernel's input channels.
+   * @param {number} channel */
+  function lookAt(channel) {
+    inner.value = String(channel);
+    colours.checked = false;
+    void lens.set({ inner: channel });
+    draw();
+  }
+
+  /** @type {(kernel: Tensor, of: string) => typeof known} */
+  function learn(kernel, of) {
+    if (known.of !== of) {
+      const filters = filtersOf(kernel);
+      known = { of, filters, twins: nearTwins(filters.slice(0, MOST_TILES)) };
+    }
+    return known;
+  }
+
+  function draw() {
+    const { state, network } = lens, layer = lens.layers[state.place];
+    if (layer.kind !== "conv") return;
+    const weights = network.weights(state.place, state.epoch);
+    if (!weights) return;
+    const start = network.epochs && network.array(layer.weights.kernel, network.epochs[0]), { kernel } = weights;
+    const change = start && kernel.data.map((value, at) => value - start.data[at]), changed = change && less.checked;
+    const of = [state.place, state.epoch, network.changes, changed].join(" ");
+    const { filters, twins } = learn(changed ? { ...kernel, data: change } : kernel, of);
+    const [rows, columns, channels] = kernel.shape, colour = channels === 3 && colours.checked;
+    lessLabel.hidden = !change;
+    coloursLabel.hidden = channels !== 3;
+    innerLabel.hidden = channels === 1;
+    inner.max = String(channels - 1);
+    const chosen = filters[state.channel], scaleOfAll = Math.max(...filters.map((one) => largestOf(one.numbers))) || 1;
+    const channel = clamp(state.inner, 0, channels - 1);
+    const likeness = order.selectedIndex === 2 ? filters.map((one) => cosine(one, chosen)) : [];
+    shown = filters.slice(0, MOST_TILES);
+    if (order.selectedIndex === 1) shown.sort((one, two) => two.norm - one.norm);
+    if (order.selectedIndex === 2) shown.sort((one, two) => likeness[two.filter] - likeness[one.filter]);
+    tiles.update(shown.map(({ filter, numbers, norm }) => {
+      const scale = ownScale.checked ? largestOf(numbers) || 1 : scaleOfAll;
+      const shade = (/** @type {number} */ at) => Math.round(127.5 + 127.5 * clamp(numbers[at] / scale, -1, 1));
+      return {
+        label: `kernel ${filter}, norm ${format(norm)}`,
+        paint: (canvas) => paint(canvas, rows, columns, (place) => colour
+          ? pixel(shade(3 * place), shade(3 * place + 1), shade(3 * place + 2))
+          : divergingPixel(numbers[place * channels + channel] / scale)),
+      };
+    }), shown.findIndex(({ filter }) => filter === state.channel));
+    tell(filters, twins, { changed: Boolean(changed), colour });
+    distance.textContent = change && start
+      ? `Distance of this layer's kernels from their initial weights: ${(normOf(change) / normOf(start.data)).toFixed(2)} times the norm of the initial weights.` : "";
+  }
+
+  /** @type {(filters: Filter[], twins: number, how: { changed: boolean, colour: boolean }) => void} */
+  function tell(filters, twins, { changed, colour }) {
+    const norms = filters.map((one) => one.norm).sort((a, b) => a - b), pairs = (shown.length * (shown.length - 1)) / 2;
+    message.textContent = [
+      changed ? "The change since the initial weights." : "",
+      colour ? "Red, green and blue are the weights of the three input channels, grey is zero." : "Blue is negative, white zero, orange positive.",
+      `Norms from ${format(norms[0])} to ${format(norms[norms.length - 1])}; ${twins} of ${pairs.toLocaleString("en")} pairs nearly alike (cosine above ${ALIKE}).`,
+      shown.length < filters.length ? `${shown.length} of ${filters.length.toLocaleString("en")} kernels are drawn.` : "",
+    ].filter(Boolean).join(" ");
+  }
+
+  return {
+    element: make("div", {}, make("div", { className: "controls" }, make("label", {}, "Order", order),
+      make("label", {}, ownScale, "each on its own scale"), lessLabel, coloursLabel, innerLabel), tiles.element, message, distance),
+    draw,
+    lookAt,
+  };
+}
+
+// The reader's own images, made what the network takes: in this page, and sent nowhere.
+
+/** How bright a colour is as grey, as ITU-R 601 and Pillow's "L" have it: 76 for pure red, 29 for pure blue.
+ * @type {(red: number, green: number, blue: number) => number} */
+const luma = (red, green, blue) => (19595 * red + 38470 * green + 7471 * blue) / 65536;
+
+/** A colour as the channels of a network: grey for one, red, green and blue for three. Of other numbers, those that
+ *  there are in that order, and 255 for what is left (opaque, where it is opacity).
+ * @type {(rgb: number[], channels: number) => number[]} */
+function inChannels([red, green, blue], channels) {
+  const colours = channels < 3 ? [luma(red, green, blue)] : [red, green, blue];
+  return Array.from({ length: channels }, (_, c) => Math.round(colours[c] ?? 255));
+}
+
+/** The pixels that make up each of `output` pixels along a side of `input`, [first, end) each: those whose centres lie
+ *  in it, as Pillow's BOX has them.
+ * @type {(input: number, output: number) => [number, number][]} */
+function boxes(input, output) {
+  const scale = input / output, reach = Math.max(scale, 1) / 2;
+  return Array.from({ length: output }, (_, at) => {
+    const centre = (at + 0.5) * scale;
+    const first = Math.max(Math.floor(centre - reach + 0.5), 0), end = Math.min(Math.floor(centre + reach + 0.5), input);
+    return [first, Math.max(end, first + 1)];
+  });
+}
+
+/** The mean colours of an image's areas, 0 to 255, height × width × 3. Transparent parts lie on white. Works from band
+ *  to band, so that a photograph of any size needs little memory and leaves the page alive.
+ * @type {(image: ImageBitmap, height: number, width: number, middle: boolean) => Promise<Float32Array>} */
+async function averaged(image, height, width, middle) {
+  const fit = Math.min(image.width / width, image.height / height);
+  const [wide, high] = middle ? [Math.round(fit * width), Math.round(fit * height)] : [image.width, image.height];
+  const left = Math.floor((image.width - wide) / 2), top = Math.floor((image.height - high) / 2);
+  const columns = boxes(wide, width), found = new Float32Array(height * width * 3), canvas = make("canvas");
+  let begun = performance.now();
+  for (const [row, [first, end]] of boxes(high, height).entries()) {
+    const rows = end - first;
+    Object.assign(canvas, { width: wide, height: rows });  // which empties it
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d", { willReadFrequently: true }));
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, wide, rows);
+    context.imageSmoothingEnabled = false;
+    context.drawImage(image, left, top + first, wide, rows, 0, 0, wide, rows);
+    const { data } = context.getImageData(0, 0, wide, rows);
+    columns.forEach(([from, to], column) => {
+      const sums = [0, 0, 0];
+      for (let y = 0; y < rows; y++) {
+        for (let at = 4 * (y * wide + from), last = 4 * (y * wide + to); at < last; at += 4) {
+          sums[0] += data[at];
+          sums[1] += data[at + 1];
+          sums[2] += data[at + 2];
+        }
+      }
+      found.set(sums.map((sum) => sum / (rows * (to - from))), 3 * (row * width + column));
+    });
+    if (performance.now() - begun > 12) {
+      await new Promise((then) => setTimeout(then));
+      begun = performance.now();
+    }
+  }
+  return found;
+}
+
+/** A file as the network's image, numbers from 0 to 255 in its shape. middle: take the middle of the image in the
+ *  network's proportions, not all of it. An image is turned as its camera says; of several, such as a GIF's, the first
+ *  is taken. Rejects where the browser can't read the file.
+ * @type {(file: Blob, shape: number[], middle: boolean) => Promise<Float32Array>} */
+async function readImage(file, [height, width, channels], middle) {
+  const image = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  try {
+    const colours = await averaged(image, height, width, middle), found = new Float32Array(height * width * channels);
+    for (let at = 0; at < height * width; at++) {
+      found.set(inChannels(Array.from(colours.subarray(3 * at, 3 * at + 3)), channels), at * channels);
+    }
+    return found;
+  } finally {
+    image.close();
+  }
+}
+
+// The reader's own image: drawn with a pen, or from a file.
+
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+/** Whether a network changes its input's range before any weight sees it.
+ * @param {import("../types.d.ts").Layer[]} layers */
+function scalesFirst(layers) {
+  const kept = new Set([0]);  // the input, and what passes it on
+  let scaled = false, weighed = false;
+  layers.forEach((layer, place) => {
+    if (!layer.inputs.some((from) => kept.has(from))) return;
+    if (["scale", "standardise", "join"].includes(layer.kind)) scaled = true;
+    else if (Object.keys(layer.weights).length) weighed = true;
+    else kept.add(place);
+  });
+  return scaled || !weighed;
+}
+
+/** @param {Lens} lens */
+function makeOwn(lens) {
+  const { own } = lens, [height, width, channels] = own.shape;
+  const thick = Math.max(1, Math.floor(Math.min(height, width) / 32));
+  const canvas = make("canvas", {
+    className: "pen", tabIndex: 0, role: "application",
+    ariaLabel: "Your own image. Arrow keys move the pen, Space draws a dot.",
+  });
+  const colour = make("input", { type: "color", value: "#000000" });
+  const file = make("input", { type: "file", accept: "image/*" });
+  const fit = make("select", {}, make("option", {}, "the whole image"), make("option", {}, "its middle"));
+  const range = make("select", {}, ...RANGES.map(({ name }) => make("option", {}, name)));
+  const message = make("p", { role: "status" });
+  const pen = { row: 0, column: 0 };
+  /** @type {Blob | null} */
+  let taken = null;
+
+  /** @type {(row: number, column: number) => void} */
+  function dot(row, column) {
+    const rgb = [1, 3, 5].map((at) => parseInt(colour.value.slice(at, at + 2), 16)), drawn = inChannels(rgb, channels);
+    const first = Math.floor((thick - 1) / 2);
+    for (let y = row - first; y < row - first + thick; y++) {
+      for (let x = column - first; x < column - first + thick; x++) {
+        if (y >= 0 && y < height && x >= 0 && x < width) own.data.set(drawn, (y * width + x) * channels);
+      }
+    }
+  }
+
+  /** Dots from where the pen was to where it is.
+   * @type {(row: number, column: number) => void} */
+  function stroke(row, column) {
+    const steps = Math.max(Math.abs(row - pen.row), Math.abs(column - pen.column), 1);
+    for (let step = 1; step <= steps; step++) {
+      dot(Math.round(pen.row + ((row - pen.row) * step) / steps), Math.round(pen.column + ((column - pen.column) * step) / steps));
+    }
+    Object.assign(pen, { row, column });
+  }
+
+  /** @param {PointerEvent} event */
+  function placeOf(event) {
+    const box = canvas.getBoundingClientRect();
+    return /** @type {const} */ ([
+      clamp(Math.floor(((event.clientY - box.top) / box.height) * height), 0, height - 1),
+      clamp(Math.floor(((event.clientX - box.left) / box.width) * width), 0, width - 1),
+    ]);
+  }
+
+  async function take() {
+    if (!taken) return;
+    try {
+      const [before] = [taken], numbers = await readImage(taken, own.shape, fit.selectedIndex === 1);
+      if (before !== taken) return;
+      own.data.set(numbers);
+      message.textContent = `Your file, made ${width}×${height} here; it has not left this page.`;
+      lens.ownChanged();
+    } catch {
+      message.textContent = "This file is not an image that the browser can read.";
+    }
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    const [row, column] = placeOf(event);
+    Object.assign(pen, { row, column });
+    dot(row, column);
+    lens.ownChanged();
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!event.buttons) return;
+    for (const each of event.getCoalescedEvents?.() ?? [event]) stroke(...placeOf(each));
+    lens.ownChanged();
+  });
+  canvas.addEventListener("keydown", (event) => {
+    const move = MOVES[event.key];
+    if (!move && event.key !== " ") return;
+    event.preventDefault();
+    if (move) {
+      pen.row = clamp(pen.row + move[0], 0, height - 1);
+      pen.column = clamp(pen.column + move[1], 0, width - 1);
+      message.textContent = `pen at row ${pen.row}, column ${pen.column}`;
+    } else {
+      dot(pen.row, pen.column);
+      lens.ownChanged();
+    }
+  });
+  file.addEventListener("change", () => {
+    taken = file.files?.[0] ?? taken;
+    void take();
+  });
+  fit.addEventListener("change", () => void take());
+  range.addEventListener("change", () => void lens.set({ range: range.selectedIndex }));
+  lens.root.addEventListener("dragover", (event) => event.preventDefault());
+  lens.root.addEventListener("drop", (event) => {
+    const dropped = /** @type {DragEvent} */ (event).dataTransfer?.files[0];
+    if (!dropped) return;
+    event.preventDefault();
+    taken = dropped;
+    void take();
+  });
+  const clear = makeButton("clear", () => {
+    own.data.fill(255);
+    lens.ownChanged();
+  });
+  const words = "Choose what this network was trained on. Nothing in it changes the range of its input.";
+  return {
+    element: make("details", { className: "own" }, make("summary", {}, "Your own image"),
+      make("div", { className: "controls" }, canvas,
+        make("div", { className: "stacked" }, make("label", {}, "Colour", colour, clear), make("label", {}, "Or a file", file),
+          make("label", {}, "Take", fit), message))),
+    /** The range of pixel values, where the network doesn't set it itself. */
+    range: scalesFirst(lens.layers) ? null : make("label", { title: words }, "Pixel values", range),
+    draw: () => {
+      paintImage(canvas, own);
+      range.selectedIndex = lens.state.range;
+    },
+  };
+}
+
+// Which images a filter responds to most, and which filters never respond.
+
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+const FEW_IMAGES = 5;
+
+/** The layer whose numbers are a filter's response: the one shown, or the last of the batch norm and activation after it.
+ * @param {Lens} lens */
+const respondingPlace = ({ layers, state }) => following(layers, state.place).at(-1) ?? state.place;
+
+/** @param {Lens} lens */
+function makeResponses(lens) {
+  const title = lens.heading("Images to which the filter responds most"), dead = make("p", {});
+  const most = make("div", { className: "tiles", role: "group", "aria-label": "Images to which the filter responds most" });
+  return {
+    element: make("div", {}, title, most, dead),
+    draw() {
+      const { responses, state, layers } = lens, ready = responses.length > 0 && state.channel < responses[0].length;
+      title.hidden = most.hidden = !ready;
+      most.replaceChildren();
+      dead.textContent = "";
+      if (!ready) return;
+      const order = responses.map((found, image) => ({ image, ...found[state.channel] })).sort((a, b) => b.most - a.most);
+      for (const { image, most: value, row, column } of order.slice(0, FEW_IMAGES)) {
+        const canvas = make("canvas", { ariaHidden: "true" });
+        paintImage(canvas, lens.imageOf(image));
+        const button = makeButton(format(value), () => void lens.set({ image, row, column }),
+          { ariaLabel: `image ${image}, largest response ${format(value)}` });
+        button.prepend(canvas);
+        most.append(button);
+      }
+      const end = layers[respondingPlace(lens)];
+      if (end.kind === "conv" && (end.activation ?? "linear") === "linear") return;  // it responds to every image, up or down
+      const never = [...responses[0].keys()].filter((filter) => responses.every((found) => found[filter].most <= 0));
+      dead.textContent = `${never.length} of ${responses[0].length} filters never respond to these ${lens.count} images` +
+        `${never.length ? `: ${never.join(", ")}` : ""}.`;
+    },
+  };
+}
+
+// The arithmetic behind a number, in words.
+
+/** @typedef {import("./types.d.ts").Explanation} Explanation
+ *  @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Part} Part
+ *  @typedef {import("./types.d.ts").Spot} Spot
+ *  @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {import("./types.d.ts").Weights} Weights */
+
+const FEW = 3;  // the largest parts of a sum that are shown
+const AXES = ["rows", "columns", "channels"];
+
+/** Where in an output the number is that the state points at.
+ * @type {(x: { shape: number[] }, spot: Spot) => number} */
+const indexOf = ({ shape }, { row, column, channel }) =>
+  shape.length === 3 ? (row * shape[1] + column) * shape[2] + channel : channel;
+
+/** The place of a number along each axis, from its place among all.
+ * @type {(shape: number[], at: number) => number[]} */
+function alongAxes(shape, at) {
+  /** @type {number[]} */
+  const index = [];
+  for (let axis = shape.length - 1; axis >= 0; at = Math.floor(at / shape[axis--])) index.unshift(at % shape[axis]);
+  return index;
+}
+
+/** A number by its place along each axis; a side of one is repeated, and sides that lack are added in front, as NumPy
+ *  broadcasts.
+ * @type {(x: Tensor, index: number[]) => number} */
+function numberAt({ shape, data }, index) {
+  const more = index.length - shape.length;
+  return data[shape.reduce((at, side, axis) => at * side + (side === 1 ? 0 : index[axis + more]), 0)];
+}
+
+/** Where a layer that only moves numbers has one from: which input, and the place along each axis; "padding" of one
+ *  that is not from an input; null of layers that do more.
+ * @type {(layer: Layer, inputs: Tensor[], at: number) => { which: number, index: number[] } | "padding" | null} */
+function origin(layer, inputs, at) {
+  const index = alongAxes(layer.shape, at), [x] = inputs;
+  if (layer.kind === "flatten") return { which: 0, index: alongAxes(x.shape, at) };
+  if (layer.kind === "concatenate") {
+    const axis = layer.axis ?? layer.shape.length - 1;
+    let which = 0;
+    for (; index[axis] >= inputs[which].shape[axis]; which++) index[axis] -= inputs[which].shape[axis];
+    return { which, index };
+  }
+  if (layer.kind === "transpose") {
+    const from = index.slice();
+    layer.order.forEach((/** @type {number} */ axis, /** @type {number} */ to) => { from[axis] = index[to]; });
+    return { which: 0, index: from };
+  }
+  if (layer.kind === "take") return { which: 0, index: index.map((place, axis) => layer.indices[axis]?.[place] ?? place) };
+  if (layer.kind === "pad" || layer.kind === "crop") {
+    const sides = layer.padding ?? layer.cropping, sign = layer.padding ? -1 : 1;
+    const from = index.map((place, axis) => place + sign * (sides[axis]?.[0] ?? 0));
+    return from.every((place, axis) => place >= 0 && place < x.shape[axis]) ? { which: 0, index: from } : "padding";
+  }
+  return null;
+}
+
+/** @type {(layer: Layer, inputs: Tensor[], names: string[], at: number) => string | null} */
+function moved(layer, inputs, names, at) {
+  const from = origin(layer, inputs, at);
+  if (from === "padding") return `padding: ${format(layer.value ?? 0)}`;
+  if (!from) return null;
+  const { which, index } = from, value = format(numberAt(inputs[which], index)), of = `of ${names[which]}: ${value}`;
+  if (index.length !== 3) return `number ${index.join(", ")} ${of}`;
+  const [row, column, channel] = index, spot = `row ${row}, column ${column}`;
+  if (layer.kind === "concatenate" && (layer.axis ?? 2) === 2) return `channel ${channel} ${of}`;
+  const same = layer.shape.length === 3 && channel === alongAxes(layer.shape, at)[2];
+  return same ? `${spot} ${of}` : `channel ${channel} at ${spot} ${of}`;
+}
+
+/** The mean of neighbours that an enlarged or reduced map has at a spot.
+ * @type {(layer: Layer, x: Tensor, name: string, spot: Spot) => string[]} */
+function resized(layer, x, name, { row, column, channel }) {
+  const [up, low, v] = sources(x.shape[0], layer.shape[0], layer.how)[row];
+  const [near, far, u] = sources(x.shape[1], layer.shape[1], layer.how)[column];
+  /** @type {(y: number, z: number) => number} */
+  const number = (y, z) => numberAt(x, [y, z, channel]);
+  if (layer.how === "nearest") return [`row ${up}, column ${near} of ${name}: ${format(number(up, near))}`];
+  /** @type {(first: number, second: number, share: number) => string} */
+  const mixed = (first, second, share) => `${format(1 - share)} · ${format(first)} + ${format(share)} · ${format(second)}`;
+  const across = [up, low].map((y) => {
+    const first = number(y, near), second = number(y, far), sum = between(first, second, u);
+    const line = `row ${y}, columns ${near} and ${far} of ${name}: ${mixed(first, second, u)} = ${format(sum)}`;
+    return { sum, line };
+  });
+  const [above, below] = across.map(({ sum }) => sum);
+  return [...across.map(({ line }) => line), `${mixed(above, below, v)} = ${format(between(above, below, v))}`];
+}
+
+/** @type {(layer: Layer, x: Tensor, weights: Weights, state: Spot & { inner: number }) => Explanation & { before: number }} */
+function convolved(layer, x, weights, { row, column, channel, inner }) {
+  const found = arithmetic(layer, x, /** @type {any} */ (weights), row, column, channel), lines = [];
+  const chosen = found.parts[clamp(inner, 0, found.parts.length - 1)];
+  const order = found.parts.map(({ channel: from, sum }, at) => ({ channel: from, sum, inner: at }))
+    .sort((one, two) => Math.abs(two.sum) - Math.abs(one.sum));
+  lines.push(`input channel ${chosen.channel}: window · kernel = ${format(chosen.sum)}`);
+  if (found.parts.length > 1) lines.push(`all ${found.parts.length} input channels: ${format(found.sum - found.bias)}`);
+  if (weights.bias) lines.push(`+ bias ${format(found.bias)} = ${format(found.sum)}`);
+  const parts = [{ ...chosen, rows: found.rows, columns: found.columns }];
+  return { value: found.sum, before: found.sum, lines, parts, most: found.parts.length > FEW ? order.slice(0, FEW) : [] };
+}
+
+/** The sum behind a number of a dense layer; on a map, of the channels at its spot.
+ * @type {(x: Tensor, weights: Weights, at: number) => { lines: string[], before: number }} */
+function weighed(x, { kernel, bias }, at) {
+  const [many, units] = kernel.shape, unit = at % units, first = Math.floor(at / units) * many, lines = [];
+  const products = Array.from({ length: many }, (_, i) => ({ i, each: x.data[first + i], weight: kernel.data[i * units + unit] }));
+  const sum = products.reduce((total, { each, weight }) => total + each * weight, 0);
+  products.sort((one, two) => Math.abs(two.each * two.weight) - Math.abs(one.each * one.weight));
+  for (const { i, each, weight } of products.slice(0, FEW)) {
+    lines.push(`input ${i}: ${format(each)} · ${format(weight)} = ${format(each * weight)}`);
+  }
+  lines.push(`all ${many} inputs: ${format(sum)}`);
+  const before = sum + (bias ? bias.data[unit] : 0);
+  if (bias) lines.push(`+ bias ${format(bias.data[unit])} = ${format(before)}`);
+  return { lines, before };
+}
+
+/** @type {(layer: Layer, inputs: Tensor[], weights: Weights, at: number) => string} */
+function joined(layer, inputs, weights, at) {
+  const index = alongAxes(layer.shape, at);
+  /** @type {{ input?: number, value?: number, weight?: string }[]} */
+  const operands = layer.operands ?? inputs.map((_, input) => ({ input }));
+  const each = operands.map(({ input, value, weight }) => value !== undefined ? value
+    : numberAt(weight === undefined ? inputs[/** @type {number} */ (input)] : weights[weight], index));
+  return `${layer.how} of ${each.map(format).join(" and ")}`;
+}
+
+/** @type {(how: string) => string} */
+const wordFor = (how) => ({ max: "largest", min: "smallest", average: "mean", prod: "product", var: "variance", std: "standard deviation" }[how] ?? how);
+
+/** What a number of a layer is made of, in lines of text, and a table for a convolution.
+ * @type {(network: import("./network.js").Network, state: import("./types.d.ts").State, outputs: (Tensor | null)[]) => Explanation} */
+function explain(network, state, outputs) {
+  const { place, row, column, channel } = state, layer = network.layers[place], out = /** @type {Tensor} */ (outputs[place]);
+  const at = indexOf(out, state), value = out.data[at], shown = format(value);
+  const inputs = layer.inputs.map((from) => /** @type {Tensor} */ (outputs[from])), [x] = inputs;
+  const names = layer.inputs.map((from) => network.layers[from].name);
+  const weights = /** @type {Weights} */ (network.weights(place, state.epoch));
+  /** @type {{ lines: string[], parts?: Part[], most?: Explanation["most"], before?: number }} */
+  let found;
+  if (layer.kind === "input") found = { lines: [`the image's number, as the network takes it: ${shown}`] };
+  else if (layer.kind === "conv") found = convolved(layer, x, weights, state);
+  else if (layer.kind === "dense") found = weighed(x, weights, at);
+  else if (layer.kind === "norm") {
+    const { mean, variance, gamma, beta } = weights, c = at % mean.data.length;
+    found = { lines: [
+      `(${format(x.data[at])} − mean ${format(mean.data[c])}) / √(variance ${format(variance.data[c])} + ${layer.epsilon})`,
+      `· γ ${format(gamma ? gamma.data[c] : 1)} + β ${format(beta ? beta.data[c] : 0)} = ${shown}`] };
+  } else if (layer.kind === "pool" && layer.shape.length === 3) {
+    const g = geometry(layer, x.shape, layer.size), window = windowOf(g, x, row, column, channel);
+    const parts = [{ channel, window, kernel: null, rows: g.height, columns: g.width }];
+    found = { lines: [`${wordFor(layer.how)} of the window: ${shown}`], parts };
+  } else if (layer.kind === "global_pool") found = { lines: [`${wordFor(layer.how)} of channel ${channel} of ${names[0]}: ${shown}`] };
+  else if (layer.kind === "reduce") {
+    const axes = x.shape.length === 3 ? layer.axes.map((/** @type {number} */ axis) => AXES[axis]).join(" and ") : `axes ${layer.axes}`;
+    found = { lines: [`${wordFor(layer.how)} of ${names[0]} over ${axes}: ${shown}`] };
+  } else if (layer.kind === "scale") {
+    const factor = layer.factor[at % layer.factor.length], offset = layer.offset[at % layer.offset.length];
+    found = { lines: [`${format(x.data[at])} · ${format(factor)} + ${format(offset)} = ${shown}`] };
+  } else if (layer.kind === "join") found = { lines: [`${joined(layer, inputs, weights, at)} = ${shown}`] };
+  else if (layer.kind === "activation") found = { lines: [], before: x.data[at] };
+  else if (layer.kind === "resize" && ["nearest", "bilinear"].includes(layer.how)) found = { lines: resized(layer, x, names[0], state) };
+  else found = { lines: [moved(layer, inputs, names, at) ?? `${layer.type ?? layer.kind} of ${names.join(" and ")}: ${shown}`] };
+  if ((layer.activation ?? "linear") !== "linear") {
+    const name = layer.activation === "general_relu" ? "relu" : layer.activation;
+    if (found.before !== undefined) found.lines.push(`${name}(${format(found.before)}) = ${shown}`);
+    else found.lines.push(`after the activation ${name}: ${shown}`);
+  }
+  return { value, lines: found.lines, parts: found.parts ?? [], most: found.most ?? [] };
+}
+
+/** What becomes of a layer's number in the batch norm and the activation after it, a line each.
+ * @type {(network: import("./network.js").Network, state: import("./types.d.ts").State, outputs: (Tensor | null)[]) => string[]} */
+function explainNext(network, state, outputs) {
+  const at = indexOf(/** @type {Tensor} */ (outputs[state.place]), state);
+  return following(network.layers, state.place).flatMap((place) => {
+    const out = outputs[place];
+    return out ? [`then ${network.layers[place].name}: ${format(out.data[at])}`] : [];
+  });
+}
+
+// How the chosen number comes about.
+
+/** @typedef {import("../types.d.ts").Lens} Lens */
+
+const MOST_CELLS = 121;  // of a window that is shown as a table
+const QUIET = 700;  // milliseconds after the last change, before it is read out
+
+/** @param {Lens} lens
+ *  @param {(inner: number) => void} onInner */
+function makeSum(lens, onInner) {
+  const sum = make("div", { className: "sum" }), most = make("div", { className: "controls", role: "group", "aria-label": "Where most comes from" });
+  const seen = makeGrid(false), kernel = makeGrid(true), grids = make("div", { className: "grids" }, seen.element, kernel.element);
+  const spoken = make("p", { className: "spoken", role: "status" });
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
+
+  /** Have a number read out, once the reader has stopped moving.
+   * @param {string} text */
+  function say(text) {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => { spoken.textContent = text; }, QUIET);
+  }
+
+  return {
+    element: make("div", {}, sum, most, grids, spoken),
+    draw() {
+      const { state, layers, outputs } = lens, layer = layers[state.place], out = outputs[state.place];
+      sum.hidden = most.hidden = grids.hidden = !out;
+      if (!out) {
+        sum.replaceChildren();
+        return;
+      }
+      const found = explain(lens.network, state, outputs);
+      const where = lens.isMap() ? ` at row ${state.row}, column ${state.column}` : "";
+      const title = `${layer.name}, channel ${state.channel}${where}: `;
+      const next = ["conv", "dense"].includes(layer.kind) ? explainNext(lens.network, state, outputs) : [];
+      sum.replaceChildren(make("p", { className: "value" }, title, make("strong", {}, format(found.value))),
+        ...[...found.lines, ...next].map((text) => make("p", {}, text)));
+      say(title + format(found.value));
+      most.replaceChildren(...(found.most.length ? ["Most comes from input channels"] : []), ...found.most.map((one) =>
+        makeButton(`${one.channel}: ${format(one.sum)}`, () => onInner(one.inner),
+          { ariaLabel: `look at input channel ${one.channel}, ${format(one.sum)}` })));
+      const [part] = found.parts, shown = part && part.rows * part.columns <= MOST_CELLS;
+      seen.element.hidden = !shown;
+      kernel.element.hidden = !shown || !part.kernel;
+      if (!shown) return;
+      const { channel, window, rows, columns } = part;
+      seen.update(window, rows, columns, `window, input channel ${channel}`);
+      if (!part.kernel) return;
+      const [, , channels, filters] = layer.kernel_shape, inner = channel % channels, filter = state.channel;
+      kernel.update(part.kernel, rows, columns, `kernel, filter ${filter}`, (at, value) =>
+        lens.edit((numbers) => { numbers[(at * channels + inner) * filters + filter] = value; }));
+    },
+  };
+}
+
+// Where the work is done: in a worker, or, where the browser or its host gives none, in the page, in slices.
+
+/** @typedef {import("./types.d.ts").Answer} Answer
+ *  @typedef {import("./types.d.ts").Question} Question */
+
+/** What a worker does; it is given the modules that it needs, since it can import none.
+ * @param {{ Runner: typeof Runner }} modules */
+function work(modules) {
+  const { port1, port2 } = new MessageChannel();  // unlike setTimeout's, its turns have no shortest time
+  /** @type {(() => void)[]} */
+  const turns = [];
+  port1.onmessage = () => turns.shift()?.();
+  const soon = (/** @type {() => void} */ next) => {
+    turns.push(next);
+    port2.postMessage(null);
+  };
+  /** @type {Runner} */
+  let runner;
+  onmessage = ({ data: question }) => {
+    if (question.what === "open") runner = new modules.Runner(question.data, (answer) => postMessage(answer), soon);
+    else runner.take(question);
+  };
+}
+
+/** Start the work on a network; answer is given what it finds. Returns what questions go to, what ends it, and where it
+ *  is done: a worker that fails before it has said that it is ready is replaced by the page.
+ * @param {import("./types.d.ts").Payload} data
+ * @param {(answer: Answer) => void} answer
+ * @param {boolean} mayUseWorker */
+function startWork(data, answer, mayUseWorker) {
+  /** Questions that no worker has taken yet. @type {Question[] | null} */
+  let unheard = [];
+  /** @type {Worker | null} */
+  let worker = null;
+  const found = { post, stop: () => worker?.terminate(), where: "page" };
+  const inPage = () => {
+    const runner = new Runner(data, answer, (next) => setTimeout(next));
+    found.post = (question) => runner.take(question);
+    found.where = "page";
+    unheard?.forEach(found.post);
+    unheard = null;
+  };
+  /** @param {Question} question */
+  function post(question) {
+    unheard?.push(question);
+    worker?.postMessage(question);
+  }
+  if (!mayUseWorker) {
+    inPage();
+    return found;
+  }
+  try {
+    const address = URL.createObjectURL(new Blob([`(${work})((${workerModules})());`], { type: "text/javascript" }));
+    worker = new Worker(address);
+    found.where = "worker";
+    worker.onmessage = ({ data: answered }) => {
+      if (answered.what === "ready") {
+        unheard = null;
+        URL.revokeObjectURL(address);
+      }
+      answer(answered);
+    };
+    worker.onerror = (event) => {
+      event.preventDefault();
+      if (unheard) inPage();
+    };
+    worker.postMessage({ what: "open", data });
+  } catch {
+    inPage();
+  }
+  return found;
+}
+
+// One lens: its state, the work it asks for, and when which view is drawn.
+
+/** @typedef {import("./types.d.ts").Lens} Lens
+ *  @typedef {import("./types.d.ts").Payload} Payload
+ *  @typedef {import("./types.d.ts").State} State
+ *  @typedef {import("./types.d.ts").Tensor} Tensor */
+
+const PATIENCE = 80;  // milliseconds of a pass, after which a bar tells of it
+
+/** Draw the lens into an element; returns what a page may ask of it.
+ * @param {HTMLElement} el
+ * @param {Payload} data
+ * @param {import("./types.d.ts").Options} options */
+function render(el, data, options = {}) {
+  const network = new Network(data), layers = network.layers, [count, ...shape] = data.images.shape;
+  const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
+  const bytes = decodeBytes(data.images), many = shape.reduce((product, side) => product * side, 1);
+  const state = firstState(data), writeAddress = addressWriter();
+  const hash = options.hash ? location.hash : "";
+
+  /** @type {Lens} */
+  const lens = {
+    data, network, layers, state, count, root, set, edit, ownChanged, redraw,
+    epochs: network.epochs ?? [null],
+    own: { shape, data: new Float32Array(many).fill(255) },
+    outputs: [],
+    trained: null,
+    responses: [],
+    placed: false,
+    imageOf: (number) => number === count ? lens.own
+      : { shape, data: Float32Array.from(bytes.subarray(number * many, (number + 1) * many)) },
+    nameOf: (number) => number === count ? "your own"
+      : data.labels ? data.classes?.[data.labels[number]] ?? `class ${data.labels[number]}` : `image ${number}`,
+    heading: (text) => make(options.hash ? "h2" : "h3", { className: "head" }, text),
+    isMap: () => layers[state.place].shape.length === 3,
+  };
+
+  // Work is numbered: what is found for a pass that another has followed is kept but not drawn.
+  let asked = 0, busy = false, heard = "", round = 0;
+  const work = startWork(data, take, !/[#&]worker=no(&|$)/.test(location.hash));
+
+  /** @param {import("./types.d.ts").Answer} answer */
+  function take(answer) {
+    if (answer.what === "show") {
+      lens.outputs = [...lens.outputs.slice(0, answer.from), ...answer.outputs];
+      lens.trained = answer.trained;
+      if (answer.id !== asked) return;
+      busy = false;
+      redraw("strip", "layer", "kernels", "classes", "point", "background");
+    } else if (answer.what === "share") bar.value = answer.share;
+    else if (answer.what === "judge" && answer.id === round) views.edit.judge(answer.right);
+    else if (answer.what === "listen" && answer.id === round) {
+      lens.responses = answer.found;
+      redraw("responses");
+    }
+  }
+
+  /** Ask for all outputs anew; until they are there what was drawn stays, after a while pale. */
+  function pass() {
+    if (!busy) setTimeout(tellBusy, PATIENCE);
+    busy = true;
+    work.post({ what: "show", id: ++asked, image: lens.imageOf(state.image).data.slice(), epoch: state.epoch });
+  }
+
+  /** Ask what every filter responds to, and, of an edited network, how many images it classifies correctly. */
+  function background() {
+    const end = respondingPlace(lens), { place, epoch, range } = state, id = round + 1;
+    const about = [place, epoch, range, network.changes].join(" ");
+    if (heard === about) return;
+    [heard, round] = [about, id];
+    lens.responses = [];
+    redraw("responses");
+    views.edit.judge(null);
+    work.post({ what: "stop" });
+    if (layers[place].kind === "conv" && lens.outputs[end] && count) work.post({ what: "listen", id, epoch, end });
+    if (network.edited(epoch) && data.labels && data.head.exclusive) work.post({ what: "judge", id, epoch });
+  }
+
+  // Drawing: once a frame, whatever has changed since the last.
+  /** @type {Set<string>} */
+  const changed = new Set();
+  /** @type {(() => void)[]} */
+  let waiting = [];
+  let due = false;
+
+  /** @param {string[]} parts */
+  function redraw(...parts) {
+    parts.forEach((part) => changed.add(part));
+    if (due) return;
+    due = true;
+    if (document.hidden) setTimeout(flush);
+    else requestAnimationFrame(flush);
+  }
+
+  function flush() {
+    due = false;
+    if (changed.delete("image")) {
+      views.seen.draw();
+      views.choice.choose();
+      views.epochs.draw();
+    }
+    if (changed.delete("own")) {
+      views.own.draw();
+      views.choice.draw();
+    }
+    if (changed.delete("pass")) pass();
+    if (!busy) drawFound();
+    if (busy || changed.size) return;
+    tellBusy(false);
+    const done = waiting;
+    waiting = [];
+    done.forEach((then) => then());
+  }
+
+  /** Draw what has changed of what a pass finds. */
+  function drawFound() {
+    lookAtStrongest();
+    if (changed.delete("strip")) views.strip.draw();
+    else if (changed.has("layer")) views.strip.choose();
+    if (changed.delete("layer")) views.map.draw();
+    if (changed.delete("classes")) views.classes.draw();
+    if (changed.delete("kernels")) {
+      const shown = layers[state.place].kind === "conv" && network.weights(state.place, state.epoch) !== null;
+      gallery.hidden = !shown;
+      if (shown) {
+        views.kernels.draw();
+        views.edit.draw();
+      }
+    }
+    if (changed.delete("background")) background();
+    if (changed.delete("responses")) views.responses.draw();
+    if (changed.delete("point")) {
+      views.sum.draw();
+      views.seen.drawField();
+      views.map.drawSpot();
+    }
+  }
+
+  function tellBusy(shown = busy) {
+    bar.hidden = !shown;
+    body.ariaBusy = String(shown);
+  }
+
+  /** Look at the chosen channel's strongest pixel, unless one is chosen. */
+  function lookAtStrongest() {
+    const out = lens.outputs[respondingPlace(lens)];
+    if (lens.placed || !out || !lens.isMap()) return;
+    lens.placed = true;
+    const { row, column } = strongest(out)[state.channel];
+    Object.assign(state, { row, column });
+    options.onChange?.(state);
+  }
+
+  /** Change some of the state; what depends on it is drawn in the next frame. Resolves when it is.
+   * @type {Lens["set"]} */
+  function set(changes, quietly = false) {
+    const before = { ...state }, place = changes.place ?? state.place;
+    Object.assign(state, sameSpot(before, layers[before.place].shape, layers[place]?.shape ?? []), changes);
+    if (!lens.epochs.includes(state.epoch)) state.epoch = before.epoch;
+    keepWithin(state, layers, count);
+    lens.placed = lens.isMap() && (lens.placed || "row" in changes || "column" in changes);
+    const other = (/** @type {(keyof State)[]} */ ...names) => names.some((name) => state[name] !== before[name]);
+    if (other("range")) {
+      work.post({ what: "range", range: state.range });
+      redraw("own");
+    }
+    if (other("image", "epoch", "range")) redraw("image", "pass");
+    if (other("place", "channel", "inner")) redraw("layer", "kernels", "responses");
+    if (other("place")) redraw("background");
+    redraw("point");
+    if (options.hash) writeAddress(state);
+    if (!quietly) options.onChange?.(state);
+    return ready();
+  }
+
+  /** Resolves when everything asked for so far is computed and drawn. */
+  function ready() {
+    return new Promise((/** @type {(value: void) => void} */ then) => {
+      waiting.push(then);
+      redraw();
+    });
+  }
+
+  /** @type {Lens["edit"]} */
+  function edit(change) {
+    const { place, epoch } = state;
+    if (change) {
+      const edited = network.changed(place, epoch, change);
+      network.edit(place, epoch, edited);
+      work.post({ what: "edit", place, epoch, edit: edited });
+    } else {
+      network.reset();
+      work.post({ what: "reset" });
+    }
+    redraw("pass", "kernels");
+  }
+
+  /** @type {Lens["ownChanged"]} */
+  function ownChanged(quietly = false) {
+    redraw("own", "image");
+    if (state.image === count) redraw("pass");
+    void set({ image: count }, quietly);
+  }
+
+  const views = {
+    strip: makeStrip(lens), choice: makeChoice(lens), own: makeOwn(lens), seen: makeSeen(lens), classes: makeClasses(lens),
+    epochs: makeEpochs(lens), map: makeMap(lens), kernels: makeKernels(lens), edit: makeEdit(lens), responses: makeResponses(lens),
+    sum: makeSum(lens, (inner) => views.kernels.lookAt(inner)),
+  };
+  const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" });
+  const panel = (/** @type {string} */ className, /** @type {(Node | string | null)[]} */ ...children) =>
+    make("section", { className: `panel ${className}` }, ...children);
+  const { heading } = lens;
+  const gallery = make("div", { className: "pair" },
+    panel("", heading("Kernels"), views.kernels.element),
+    panel("", heading("Edit the chosen kernel, all its input channels"), views.edit.element, views.responses.element));
+  const body = make("div", { className: "body" },
+    make("div", { className: "looking" },
+      panel("", heading("Image"), views.seen.element, views.classes.element),
+      panel("", heading("Output of the layer"), views.map.element),
+      panel("", heading("How the number comes about"), views.sum.element)),
+    panel("", heading("Channels"), views.map.channels), gallery);
+  const notes = [...data.notes, ...(data.rounded === "8 bits" ? ["So that the page stays small, kernels are rounded to 8 bits."] : [])];
+  const element = make("div", { className: "lens" },
+    make(options.hash ? "h1" : "h2", { className: "title" }, data.title), ...notes.map((text) => make("p", { className: "hint" }, text)),
+    panel("", make("div", { className: "controls" }, views.strip.list, views.epochs.element, views.own.range, bar), views.strip.element, views.map.note),
+    panel("", views.choice.element, views.own.element), body);
+  root.replaceChildren(make("style", {}, STYLE), element);
+  el.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's own keys rest while the keyboard is in here
+  element.addEventListener("keydown", (event) => {
+    if (!event.ctrlKey && !event.metaKey) event.stopPropagation();  // and so do those of other hosts
+  });
+  redraw("image", "own", "pass");
+  void set(fromAddress(state, hash));
+  return {
+    state, set, network, count, ready, own: lens.own, stop: work.stop,
+    outputs: () => lens.outputs,
+    where: () => work.where,
+    /** Draw at once what is due, as the next frame would. */
+    flush,
+    /** Take another lens's own image, where it has this one's size.
+     * @param {Tensor} image */
+    takeOwn(image) {
+      if (String(image.shape) !== String(shape)) return;
+      lens.own.data.set(image.data);
       ownChanged(true);
     },
   };
 }
 
+// The kernel lens: one module without dependencies, for a notebook (anywidget) and for a page that stands alone.
+
+/** @typedef {import("./types.d.ts").Payload} Payload
+ *  @typedef {ReturnType<typeof render>} Shown */
+
 /** Two lenses side by side; where one is looked at, the other follows: the same image, the reader's own too, the layer
- *  of the same name, the same part of the map, and the epoch, where both have kept the same ones. */
+ *  of the same name, the same part of the map, and the epoch, where both have kept the same ones.
+ * @param {HTMLElement} el
+ * @param {Payload[]} both */
 function compare(el, both) {
+  /** @type {Shown[]} */
   const shown = [];
   both.forEach((data, number) => {
     const panel = el.appendChild(make("section", { ariaLabel: data.title }));
@@ -1782,22 +2979,32 @@ function compare(el, both) {
         if (image === one.count && String(one.own.data) !== String(other.own.data)) other.takeOwn(one.own);
         const from = one.network.layers[place], layers = other.network.layers;
         const same = layers.findIndex((layer) => layer.name === from.name), to = layers[same < 0 ? other.state.place : same];
+        /** @type {Partial<import("./types.d.ts").State>} */
         const changes = sameSpot({ row, column }, from.shape, to.shape);
-        changes.image = image === one.count ? other.count : Math.min(image, other.count - 1);
+        changes.image = image === one.count ? other.count : Math.min(image, Math.max(other.count - 1, 0));
         if (String(one.network.epochs) === String(other.network.epochs)) changes.epoch = epoch;
-        other.set(same < 0 ? changes : { ...changes, place: same, channel }, true);
+        void other.set(same < 0 ? changes : { ...changes, place: same, channel }, true);
       },
     }));
   });
-  shown[0].set({});  // the other opens where the first does
+  void shown[0].set({});  // the other opens where the first does
   el.style.cssText = "display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 520px), 1fr));";
   return shown;
 }
 
-/** One lens or, of a list, two beside each other. */
+/** One lens or, of a list, two beside each other.
+ * @param {HTMLElement} el
+ * @param {Payload | Payload[]} data
+ * @param {import("./types.d.ts").Options} options */
 function start(el, data, options) {
   return Array.isArray(data) ? compare(el, data) : render(el, data, options);
 }
 
-/** What a notebook asks for: anywidget's door. */
-export default { render: ({ model, el }) => void start(el.appendChild(make("div")), model.get("data")) };
+/** What a notebook asks for: anywidget's door. It is given back what ends the lens. */
+export default {
+  /** @param {{ model: { get: (name: string) => any }, el: HTMLElement }} asked */
+  render({ model, el }) {
+    const shown = start(el.appendChild(make("div")), model.get("data"), {});
+    return () => [shown].flat().forEach((one) => one.stop());
+  },
+};

@@ -1,8 +1,15 @@
 // Filters: their norms, which are alike, what they respond to, and kernels to try.
 
+/** @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Strongest} Strongest
+ *  @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {{ filter: number, numbers: Float32Array, norm: number }} Filter */
+
 export const ALIKE = 0.95;
 
-/** The filters of a convolution: for each its numbers, by row, column and input channel, and their norm. */
+/** The first filters of a convolution: for each its numbers, by row, column and input channel, and their norm.
+ * @param {Tensor} kernel
+ * @returns {Filter[]} */
 export function filtersOf({ shape: [rows, columns, inner, filters], data }) {
   return Array.from({ length: filters }, (_, filter) => {
     const numbers = Float32Array.from({ length: rows * columns * inner }, (_, at) => data[at * filters + filter]);
@@ -10,21 +17,29 @@ export function filtersOf({ shape: [rows, columns, inner, filters], data }) {
   });
 }
 
+/** @param {Float32Array} numbers */
 export const normOf = (numbers) => Math.sqrt(numbers.reduce((sum, value) => sum + value * value, 0));
 
-export const cosine = (one, two) =>
-  one.numbers.reduce((sum, value, at) => sum + value * two.numbers[at], 0) / (one.norm * two.norm || 1);
+/** @param {Filter} one
+ *  @param {Filter} two */
+export function cosine(one, two) {
+  let sum = 0;
+  for (let at = 0; at < one.numbers.length; at++) sum += one.numbers[at] * two.numbers[at];
+  return sum / (one.norm * two.norm || 1);
+}
 
-/** How many pairs of filters point the same way, nearly. */
+/** How many pairs of filters point the same way, nearly.
+ * @param {Filter[]} filters */
 export function nearTwins(filters) {
   let found = 0;
   for (let one = 0; one < filters.length; one++) {
-    for (let two = 0; two < one; two++) found += cosine(filters[one], filters[two]) > ALIKE;
+    for (let two = 0; two < one; two++) found += Number(cosine(filters[one], filters[two]) > ALIKE);
   }
   return found;
 }
 
-/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts. */
+/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts; old: what it counted.
+ * @type {Record<string, (a: number, b: number, rows: number, columns: number, old: number) => number>} */
 export const PRESETS = {
   zero: () => 0,
   negative: (a, b, rows, columns, old) => -old,
@@ -34,15 +49,20 @@ export const PRESETS = {
   "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
 };
 
-/** The batch norm and the activation that a convolution's numbers go through next, where nothing else uses them. */
+/** The batch norm and the activation that a layer's numbers go through next, where nothing else uses them.
+ * @param {Layer[]} layers
+ * @param {number} place
+ * @returns {number[]} */
 export function following(layers, place) {
   const users = layers.flatMap((layer, at) => (layer.inputs.includes(place) ? [at] : [])), [next] = users;
   if (users.length !== 1 || !["norm", "activation"].includes(layers[next].kind)) return [];
   return [next, ...following(layers, next)];
 }
 
-/** The largest number of every channel of a map, and where it is: { most, row, column }, the first of equal ones; of a
- *  channel that is NaN, NaN. */
+/** The largest number of every channel of a map, and where it is, the first of equal ones; of a channel that is NaN,
+ *  NaN.
+ * @param {Tensor} map
+ * @returns {Strongest[]} */
 export function strongest({ data, shape: [, width, channels] }) {
   const found = Array.from({ length: channels }, () => ({ most: NaN, row: 0, column: 0 }));
   data.forEach((value, at) => {
@@ -54,7 +74,8 @@ export function strongest({ data, shape: [, width, channels] }) {
   return found;
 }
 
-/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first. */
+/** The spot of a map of shape `to` that lies where another does in one of shape `from`; where one is no map, the first.
+ * @type {(spot: { row: number, column: number }, from: number[], to: number[]) => { row: number, column: number }} */
 export function sameSpot({ row, column }, from, to) {
   const maps = from.length === 3 && to.length === 3;
   const [down, right] = [row, column].map((at, side) => (maps ? Math.floor(((at + 0.5) / from[side]) * to[side]) : 0));
