@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from lens_browser import in_sight, settle
 
 from shathenet_utils import ROOT, datasets, files, lens, models
 from shathenet_utils.backend import keras, layers
@@ -51,20 +52,9 @@ def opened(browser, tmp_path):
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
 
 
-def settle(page):
-    """Wait until all that was asked for is computed and drawn."""
-    page.evaluate("Promise.all([window.lens].flat().map((one) => one.ready()))")
-
-
 def told(page):
     settle(page)
     return page.locator("#page .sum").inner_text()
-
-
-def in_sight(element):
-    """Where an element is, once it has been scrolled to."""
-    element.scroll_into_view_if_needed()
-    return element.bounding_box()
 
 
 def number_shown(page):

@@ -32,8 +32,8 @@ export function makeOwn(lens) {
   });
   const colour = make("input", { type: "color", value: "#000000" });
   const file = make("input", { type: "file", accept: "image/*" });
-  const fit = make("select", {}, make("option", {}, "the whole image"), make("option", {}, "its middle"));
-  const range = make("select", {}, ...RANGES.map(({ name }) => make("option", {}, name)));
+  const fit = make("select", { ariaLabel: "Take" }, make("option", {}, "the whole image"), make("option", {}, "its middle"));
+  const range = make("select", { ariaLabel: "Pixel values" }, ...RANGES.map(({ name }) => make("option", {}, name)));
   const message = make("p", { role: "status" });
   const pen = { row: 0, column: 0 };
   /** @type {Blob | null} */
@@ -129,7 +129,7 @@ export function makeOwn(lens) {
   return {
     element: make("details", { className: "own" }, make("summary", {}, "Your own image"),
       make("div", { className: "controls" }, canvas,
-        make("div", { className: "stacked" }, make("label", {}, "Colour", colour, clear), make("label", {}, "Or a file", file),
+        make("div", { className: "stacked" }, make("span", { className: "controls" }, make("label", {}, "Colour", colour), clear), make("label", {}, "Or a file", file),
           make("label", {}, "Take", fit), message))),
     /** The range of pixel values, where the network doesn't set it itself. */
     range: scalesFirst(lens.layers) ? null : make("label", { title: words }, "Pixel values", range),
