@@ -4,7 +4,7 @@ PORT ?= 8888
 IN_VENV = .venv/bin/python
 TEST = $(IN_VENV) -m pytest
 
-.PHONY: help set-up extras lab test test-all lint browser lens-image lens-script rerun train queue bench table check facts requirements
+.PHONY: help set-up extras lab test test-all lint browser typescript lens-image lens-script rerun train queue bench table check facts requirements
 .DEFAULT_GOAL := help
 
 help:
@@ -39,7 +39,7 @@ lab: set-up
 test: lint browser
 	@$(TEST)
 
-test-all: lint browser extras
+test-all: lint browser typescript extras
 	@$(TEST) -m ""
 
 lint: set-up
@@ -48,6 +48,9 @@ lint: set-up
 
 browser: set-up
 	@$(IN_VENV) tests/chromium.py
+
+typescript: set-up
+	@$(IN_VENV) tests/typescript.py
 
 lens-image: browser
 	@$(IN_VENV) tests/lens_image.py

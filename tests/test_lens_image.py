@@ -38,9 +38,8 @@ def taken(page, path, channels=3, fit="the whole image"):
     page.wait_for_timeout(50)
     said = page.evaluate("""async () => {
       const message = document.querySelector("#page").shadowRoot.querySelector(".own p");
-      for (let at = 0; at < 1500 && window.lens.own.data.includes(-1) && !message.textContent.includes("not an image"); at++) {
-        await new Promise((then) => setTimeout(then, 20));
-      }
+      const waits = () => window.lens.own.data.includes(-1) && !message.textContent.includes("not an image");
+      for (let at = 0; at < 1500 && waits(); at++) await new Promise((then) => setTimeout(then, 20));
       return message.textContent;
     }""")
     assert "it has not left this page" in said
