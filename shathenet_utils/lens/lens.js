@@ -1708,9 +1708,10 @@ function makeField(label, change, move) {
     else if (MOVES[event.key] && (!typing || event.key === "ArrowUp" || event.key === "ArrowDown")) {
       event.preventDefault();
       move(...MOVES[event.key]);
-    } else if (event.key === "Enter") {
-      typing = false;
-      field.select();
+    } else if (event.key === "Enter") typing = false;
+    else if (!typing && event.key.length === 1 && !event.ctrlKey && !event.metaKey) {
+      kept = field.value;
+      field.select();  // what is typed replaces it
     }
   });
   return field;
@@ -2757,6 +2758,7 @@ function render(el, data, options = {}) {
       if (answer.id !== asked) return;
       busy = false;
       redraw("strip", "layer", "kernels", "classes", "point", "background");
+      flush();
     } else if (answer.what === "share") bar.value = answer.share;
     else if (answer.what === "judge" && answer.id === round) views.edit.judge(answer.right);
     else if (answer.what === "listen" && answer.id === round) {
@@ -2786,7 +2788,7 @@ function render(el, data, options = {}) {
     if (network.edited(epoch) && data.labels && data.head.exclusive) work.post({ what: "judge", id, epoch });
   }
 
-  // Drawing: once a frame, whatever has changed since the last.
+  // Drawing: once a frame, whatever has changed since the last. A pass is asked for at once, unless one is under way.
   /** @type {Set<string>} */
   const changed = new Set();
   /** @type {(() => void)[]} */
@@ -2796,6 +2798,7 @@ function render(el, data, options = {}) {
   /** @param {string[]} parts */
   function redraw(...parts) {
     parts.forEach((part) => changed.add(part));
+    if (!busy && changed.delete("pass")) pass();
     if (due) return;
     due = true;
     if (document.hidden) setTimeout(flush);
@@ -2940,8 +2943,8 @@ function render(el, data, options = {}) {
   element.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();  // and so do those of other hosts
   });
-  redraw("image", "own", "pass");
   void set(fromAddress(state, hash));
+  redraw("image", "own", ...(busy ? [] : ["pass"]));
   return {
     state, set, network, count, ready, own: lens.own, stop: work.stop,
     outputs: () => lens.outputs,

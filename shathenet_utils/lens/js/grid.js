@@ -37,9 +37,10 @@ function makeField(label, change, move) {
     else if (MOVES[event.key] && (!typing || event.key === "ArrowUp" || event.key === "ArrowDown")) {
       event.preventDefault();
       move(...MOVES[event.key]);
-    } else if (event.key === "Enter") {
-      typing = false;
-      field.select();
+    } else if (event.key === "Enter") typing = false;
+    else if (!typing && event.key.length === 1 && !event.ctrlKey && !event.metaKey) {
+      kept = field.value;
+      field.select();  // what is typed replaces it
     }
   });
   return field;
