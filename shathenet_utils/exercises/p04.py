@@ -8,9 +8,11 @@ _STREAM = np.random.default_rng(4)
 _MEANS = [(_STREAM.random(8).round(2), _STREAM.random((3, 8)).round(2)) for _ in range(4)]
 
 
-def _head_parameters(features, classes):
+def _count_trained(body, channels, features, classes):
+    """The head alone; or the head and all of the body but a shift and two moving statistics per channel."""
     weights, biases = np.empty((features, classes)), np.empty(classes)
-    return weights.size + biases.size
+    head = weights.size + biases.size
+    return {"frozen": head, "fine-tuned": body - sum(channels for _ in ("shift", "mean", "variance")) + head}
 
 
 def _nearest_class(features, means):
@@ -43,9 +45,10 @@ def _accuracy_with(images_per_class):
 
 EXERCISES = {
     "04.1": Exercise(
-        reference=_head_parameters,
-        cases=[(1280, 10), (2048, 10), (2048, 1000)],
-        hint="The head has one weight per feature and class, and one bias per class.",
+        reference=_count_trained,
+        cases=[(21_802_784, 17_216, 2048, 10), (21_802_784, 17_216, 2048, 1000), (1_000, 20, 8, 3)],
+        hint="The head has one weight per feature and class, and one bias per class. Frozen: only the head trains. "
+        "Fine-tuned: which of the body's numbers stay as they are?",
     ),
     "04.2": Exercise(
         reference=_nearest_class,
@@ -74,12 +77,12 @@ EXERCISES = {
             "C": "in Keras 3 the training=True of fit overrides it; the section on batch normalisation shows it.",
             "D": "a low learning rate changes the weights less. The moving statistics don't depend on it.",
         },
-        hint="What does body.trainable = True do to the batch normalisations that were frozen one by one before?",
+        hint="Go through the lines in their order. After each: which layers are trainable?",
     ),
     "04.6": Exercise(
         reference=lambda: "C",
         feedback={
-            "A": "at 10 and 100 images per class the two intervals are far apart.",
+            "A": "look at the left end again: at 10 and 100 images per class the two intervals are far apart.",
             "B": "read the right end again: there the curve from scratch is not below the other one.",
             "D": "the figure shows this dataset and these two networks; images unlike ImageNet's may differ.",
         },
