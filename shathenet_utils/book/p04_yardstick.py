@@ -107,6 +107,5 @@ EXPERIMENTS = (
             _fine_tuned("fine_tuned", "fine-tuned", 3e-4, tuned_by="lite0_fine_tuning_sweep"),
             _head("frozen_random", "frozen with random weights", 3e-3, _RANDOM, tuned_by="lite0_fine_tuning_sweep"),
         ),
-        planned=True,
     ),
 )  # fmt: skip
