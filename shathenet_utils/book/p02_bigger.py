@@ -69,7 +69,6 @@ EXPERIMENTS = (
         ),
         sweep=True,
         threads=1,
-        planned=True,
     ),
     Experiment(
         name="v1_1_size_sweep",
