@@ -172,16 +172,27 @@ def test_the_tables_rows_and_the_figure_hold_the_same_numbers(recorded):
     table, drawing = atlas.table(effects), atlas.figure(effects)
     shown = [effect for effect in effects if not math.isnan(effect.difference.low)]
     assert len(table) == len(effects)
-    [ax] = drawing.axes
+    ax, costs = drawing.axes
     assert [label.get_text() for label in ax.get_yticklabels()] == [f"{e.label} ({e.page:02})" for e in shown]
     drawn = [float(line.get_xdata()[0]) for line in ax.lines if line.get_marker() == "o"]
     np.testing.assert_allclose(drawn, [100 * effect.difference.mean for effect in shown])
+    beside = [label.get_text().split() for label in costs.get_yticklabels()]
+    assert beside[0] == ["parameters", "time"]
+    assert beside[1:] == [[f"{effect.parameters / 1000:.0f}K", f"{effect.seconds:.2f}×"] for effect in shown]
     for effect in shown:
         words = stats.format_difference(effect.difference)
         assert words in drawing.alt
         assert words in table.to_string()
     assert drawing.png()
     assert "1.20×" in drawing.alt and "1.20×" in table.to_string()
+
+
+def test_effects_that_do_not_train_at_all_leave_the_others_room(recorded):
+    recorded("baseline", "normalised", 0.1)
+    [ax, _] = atlas.figure(atlas.effects()).axes
+    assert ax.get_xscale() == "symlog" and "logarithmic beyond" in ax.get_xlabel()
+    low, high = ax.get_xlim()
+    assert all(low < x < high for line in ax.lines for x in line.get_xdata())
 
 
 def test_the_readmes_table_holds_the_main_effects(recorded):

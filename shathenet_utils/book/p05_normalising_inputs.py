@@ -18,8 +18,8 @@ _STUDIED = {
 _WIDTHS = {"narrow": (12, 24, 48), "usual": (16, 32, 64), "wide": (24, 48, 96)}
 
 SCALINGS = {
-    "raw": "0 to 255", "minus_1_to_1": "−1 to 1", "per_channel": "per channel", "per_image": "per image",
-    "zca": "ZCA whitening", "batch_norm": "batch norm as first layer",
+    "raw": "inputs 0 to 255", "minus_1_to_1": "inputs −1 to 1", "per_channel": "inputs per channel",
+    "per_image": "inputs per image", "zca": "ZCA-whitened inputs", "batch_norm": "batch norm as first layer",
 }  # fmt: skip
 """Name → label; the baseline's own, 0 to 1, is `baseline`'s variant "plain"."""
 

@@ -5,7 +5,8 @@ from shathenet_utils.book.learning_rates import Chosen, tuned
 from shathenet_utils.experiment import Experiment
 
 INITIALISERS = {
-    "truncated_normal": "truncated normal 0.05", "he_normal": "He", "orthogonal": "orthogonal", "lsuv": "LSUV",
+    "truncated_normal": "truncated normal 0.05", "he_normal": "He initialisation",
+    "orthogonal": "orthogonal initialisation", "lsuv": "LSUV initialisation",
 }  # fmt: skip
 """Name → label; Glorot is `baseline`'s. Zeros are apart: at chance, whatever the learning rate."""
 DEEP = {"filters": (8, 16, 32), "pairs": 3}
@@ -17,7 +18,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     networks = (("plain", PLAIN_RATES), ("normalised", NORMALISED_RATES))
     variants, rates = [], {}
     for of, of_network in networks:
-        variants.append(changed("zeros", "zeros", {"initialiser": "zeros"}, of=of, pilot=True))
+        variants.append(changed("zeros", "initial weights of 0", {"initialiser": "zeros"}, of=of, pilot=True))
         swept = [changed(name, label, {"initialiser": name}, of=of) for name, label in INITIALISERS.items()]
         variants += swept
         rates |= {variant.name: of_network for variant in swept}
@@ -25,7 +26,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         changed(name, f"{label}, 20 layers", DEEP | {"initialiser": name}, seeds=COSTLY)
         for name, label in INITIALISERS.items()
     ]
-    deep.append(changed("glorot_uniform", "Glorot, 20 layers", DEEP, seeds=COSTLY))
+    deep.append(changed("glorot_uniform", "Glorot initialisation, 20 layers", DEEP, seeds=COSTLY))
     deep_normalised = [
         changed(name, f"{INITIALISERS[name]}, 20 layers", DEEP | {"initialiser": name}, of="normalised", pilot=True)
         for name in ("truncated_normal", "he_normal")

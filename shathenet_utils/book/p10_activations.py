@@ -5,7 +5,7 @@ from shathenet_utils.book.learning_rates import Chosen, around, tuned
 from shathenet_utils.experiment import Experiment
 
 ACTIVATIONS = {
-    "linear": "none (linear)", "sigmoid": "sigmoid", "tanh": "tanh", "leaky_relu": "leaky ReLU", "elu": "ELU",
+    "linear": "no activation (linear)", "sigmoid": "sigmoid", "tanh": "tanh", "leaky_relu": "leaky ReLU", "elu": "ELU",
     "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish",
 }  # fmt: skip
 """Name → label; ReLU is `baseline`'s."""

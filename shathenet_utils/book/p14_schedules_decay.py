@@ -6,11 +6,11 @@ from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Optimizer, Schedule
 
 SCHEDULES = {
-    "constant": (Schedule("constant"), "constant"),
-    "step": (Schedule("step"), "step"),
-    "exponential": (Schedule("exponential", final_fraction=0.01), "exponential"),
-    "linear": (Schedule("linear"), "linear"),
-    "one_cycle": (Schedule("one_cycle", warmup=0.3, warmup_from=0.04), "one-cycle"),
+    "constant": (Schedule("constant"), "constant schedule"),
+    "step": (Schedule("step"), "step schedule"),
+    "exponential": (Schedule("exponential", final_fraction=0.01), "exponential schedule"),
+    "linear": (Schedule("linear"), "linear schedule"),
+    "one_cycle": (Schedule("one_cycle", warmup=0.3, warmup_from=0.04), "one-cycle schedule"),
     "warmup": (Schedule("cosine", warmup=0.1), "cosine with warm-up"),
 }
 """Name → (schedule, label); the cosine is `baseline`'s, with three times the epochs `augmentation_long`'s "none"."""
@@ -21,7 +21,7 @@ DECOUPLED = {"weak": 1e-2, "strong": 1.0}
 
 
 def _scheduled(name: str, epochs: int, **more) -> Variant:
-    schedule, label = SCHEDULES.get(name, (RECIPE.schedule, "cosine"))
+    schedule, label = SCHEDULES.get(name, (RECIPE.schedule, "cosine schedule"))
     rate = f"schedules_sweep/{name}" if name in SCHEDULES else "baseline_sweep/plain"
     return changed(name, label, recipe={"schedule": schedule, "epochs": epochs}, **{"tuned_by": rate} | more)
 

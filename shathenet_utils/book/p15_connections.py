@@ -6,11 +6,11 @@ from shathenet_utils.experiment import Experiment, Variant
 
 CONNECTIONS = {
     "residual": (
-        "residual", {"connections": "residual"}, {"connections": "residual"},
+        "residual connections", {"connections": "residual"}, {"connections": "residual"},
     ),
-    "dense": ("densely connected", {"connections": "dense"}, {"connections": "dense"}),
+    "dense": ("dense connections", {"connections": "dense"}, {"connections": "dense"}),
     "inception": (
-        "inception",
+        "inception blocks",
         {"connections": "inception", "filters": (21, 42, 72), "dense_units": 62},
         {"connections": "inception", "filters": (12, 18, 36), "dense_units": 76},
     ),
@@ -33,7 +33,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     variants = [changed(name, label, arguments) for name, (label, arguments, _) in CONNECTIONS.items()]
     deep = [
         *(_deep("plain", "plain", layers, {}) for layers in DEPTHS),
-        *(_deep("residual", "residual", layers, CONNECTIONS["residual"][2]) for layers in DEPTHS),
+        *(_deep("residual", "residual connections", layers, CONNECTIONS["residual"][2]) for layers in DEPTHS),
         *(_deep(name, CONNECTIONS[name][0], 20, CONNECTIONS[name][2]) for name in ("dense", "inception")),
     ]
     rates = {variant.name: NORMALISED_RATES for variant in deep if not variant.pilot}

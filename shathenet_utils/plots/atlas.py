@@ -21,7 +21,7 @@ class EffectRow(NamedTuple):
 
 def effects(rows: list[EffectRow], *, name: str) -> Drawing:
     """Differences to a baseline in percentage points, a row each, with their 95 % intervals; beside them parameters,
-    and seconds per epoch in times the baseline's. Rows are drawn in their order; groups differ in colour and shade."""
+    and the time of an epoch in times the baseline's. Rows are drawn in their order; groups differ in colour."""
     figure, axes = new_figure(7.5, 0.19 * len(rows) + 1.4)
     ax, words = axes[0][0], []
     groups = sorted({row.group for row in rows})
@@ -39,15 +39,19 @@ def effects(rows: list[EffectRow], *, name: str) -> Drawing:
     ax.set_ylim(len(rows) - 0.4, -1.6)
     ax.grid(axis="y", color="0.92", linewidth=0.8)
     ax.set_axisbelow(True)
-    beside = ax.get_yaxis_transform()
-    for place, row in enumerate((EffectRow("", None, 0, "parameters", "s per epoch"), *rows), -1):
-        ax.text(1.13, place, row.parameters, transform=beside, fontsize=8, ha="right", va="center")
-        ax.text(1.27, place, row.seconds, transform=beside, fontsize=8, ha="right", va="center")
-    ax.set_xlabel("test accuracy minus its baseline's, in percentage points\n(95 % interval over seeds and images)")
-    spread = np.ptp([100 * bound for row in rows for bound in row.difference[1:3]]) if rows else 0
-    if spread > 40:  # a few that don't train at all would press the others together
+    costs = ax.twinx()
+    costs.spines[:].set_visible(False)
+    costs.set_ylim(ax.get_ylim())
+    beside = [f"{one:>10} {other:>6}" for one, other in (("parameters", "time"), *(row[3:] for row in rows))]
+    costs.set_yticks(range(-1, len(rows)), beside, fontsize=7, fontfamily="monospace")
+    costs.tick_params(length=0)
+    unit = "test accuracy minus its baseline's, in percentage points"
+    bounds = [100 * bound for row in rows for bound in row.difference[1:3]] or [0]
+    if np.ptp(bounds) > 40:  # a few that don't train at all would press the others together
+        unit += ", logarithmic beyond ±2"
         ax.set_xscale("symlog", linthresh=2)
-        ax.set_xticks(
-            [-50, -20, -10, -5, -2, -1, 0, 1, 2, 5], ["−50", "−20", "−10", "−5", "−2", "−1", "0", "1", "2", "5"]
-        )
+        ticks = (-50, -15, -5, -2, -1, 0, 1, 2, 5, 15, 50)
+        ax.set_xticks(ticks, [str(tick).replace("-", "−") for tick in ticks])
+        ax.set_xlim(min(-2, 1.6 * min(bounds)), max(2, 1.6 * max(bounds)))
+    ax.set_xlabel(f"{unit}\n(95 % interval over seeds and images; hollow: it holds 0)")
     return Drawing(figure, name, f"Effects on test accuracy (95 % over seeds and images): {'; '.join(words)}.")
