@@ -36,7 +36,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     return (
         *tuned(
             "initialisation", "Which initial weights train best, without and with batch normalisation?", variants,
-            rates, chosen, **FIVE,
+            rates, chosen, keep_weights=tuple(INITIALISERS), **FIVE,
         ),
         *tuned(
             "initialisation_deep", "With which initial weights does a network of 20 layers train?",

@@ -59,9 +59,12 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         for name in ("none", *KINDS, "l2_strong", "spatial_dropout_strong")
     )
     return (
-        *tuned("regularisation", "What does each kind of regularisation gain?", variants, {}, chosen, **FIVE),
+        *tuned(
+            "regularisation", "What does each kind of regularisation gain?", variants, {}, chosen,
+            keep_weights=tuple(KINDS), **FIVE,
+        ),
         *tuned(
             "regularisation_few", "What does it gain with 500 images per class?", few, {"none": around(1e-2)}, chosen,
-            **FIVE,
+            keep_weights=("none", *KINDS), **FIVE,
         ),
     )  # fmt: skip

@@ -21,4 +21,5 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     ]
     rates = dict.fromkeys(ACTIVATIONS, PLAIN_RATES) | _RATES
     rates |= {f"{name}_normalised": NORMALISED_RATES for name in ACTIVATIONS}
-    return tuned("activations", "Which activation trains best?", variants, rates, chosen, **FIVE)
+    question = "Which activation trains best?"
+    return tuned("activations", question, variants, rates, chosen, keep_weights=tuple(ACTIVATIONS), **FIVE)

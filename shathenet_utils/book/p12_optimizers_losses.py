@@ -35,5 +35,5 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
             "optimizers", "Which optimizer trains best, each at its own learning rate?", optimizers, rates, chosen,
             **FIVE,
         ),
-        *tuned("losses", "Which loss trains best?", losses, loss_rates, chosen, **FIVE),
+        *tuned("losses", "Which loss trains best?", losses, loss_rates, chosen, keep_weights=tuple(LOSSES), **FIVE),
     )  # fmt: skip
