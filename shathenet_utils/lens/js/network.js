@@ -1,7 +1,7 @@
 // A network with its weights, by epoch and as edited.
 
 import { decode } from "./decode.js";
-import { size } from "./engine.js";
+import { size } from "./engine_arrays.js";
 import { forward } from "./forward.js";
 
 /** @typedef {import("./types.d.ts").Tensor} Tensor

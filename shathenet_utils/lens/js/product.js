@@ -2,18 +2,20 @@
 
 const FILTERS = 4, PIXELS = 3;  // of a block: twelve sums, as many as a processor has registers for
 
-/** A matrix of weights, depth × filters, in the order in which `multiply` reads it: four filters at a time, zeros where
- *  the last has fewer.
+/** Some columns of a matrix of weights, `depth` rows of `all` each, in the order in which `multiply` reads them: four
+ *  filters at a time, zeros where the last has fewer.
  * @param {Float32Array} weights
  * @param {number} depth
- * @param {number} filters
+ * @param {number} filters how many columns
+ * @param {number} all
+ * @param {number} first
  * @returns {Float64Array} */
-export function blocksOf(weights, depth, filters) {
+export function blocksOf(weights, depth, filters, all = filters, first = 0) {
   const many = Math.ceil(filters / FILTERS), blocks = new Float64Array(many * depth * FILTERS);
   for (let block = 0, at = 0; block < many; block++) {
     for (let row = 0; row < depth; row++) {
       for (let f = block * FILTERS; f < (block + 1) * FILTERS; f++, at++) {
-        if (f < filters) blocks[at] = weights[row * filters + f];
+        if (f < filters) blocks[at] = weights[row * all + first + f];
       }
     }
   }
@@ -25,8 +27,8 @@ export function blocksOf(weights, depth, filters) {
  * @param {number} depth */
 export const roomFor = (many, depth) => new Float64Array((many + PIXELS - 1) * depth);
 
-/** Write `many` × `filters` sums into `out`, from the place `at` on: of each row of `x`, `depth` numbers, the product
- *  with every filter, and its bias. Sums are kept in double precision.
+/** Write `many` × `filters` sums into `out`, from the place `at` on, one row `stride` after another: of each row of `x`,
+ *  `depth` numbers, the product with every filter, and its bias. Sums are kept in double precision.
  * @param {Float64Array} x from `roomFor`
  * @param {number} many
  * @param {number} depth
@@ -34,8 +36,9 @@ export const roomFor = (many, depth) => new Float64Array((many + PIXELS - 1) * d
  * @param {number} filters
  * @param {Float32Array | undefined} bias
  * @param {Float32Array} out
- * @param {number} at */
-export function multiply(x, many, depth, blocks, filters, bias, out, at) {
+ * @param {number} at
+ * @param {number} stride */
+export function multiply(x, many, depth, blocks, filters, bias, out, at, stride = filters) {
   const sums = new Float64Array(PIXELS * FILTERS);
   for (let f = 0, block = 0; f < filters; f += FILTERS, block += FILTERS * depth) {
     const b0 = bias?.[f] ?? 0, b1 = bias?.[f + 1] ?? 0, b2 = bias?.[f + 2] ?? 0, b3 = bias?.[f + 3] ?? 0;
@@ -53,7 +56,7 @@ export function multiply(x, many, depth, blocks, filters, bias, out, at) {
       sums[6] = v2; sums[7] = v3; sums[8] = w0; sums[9] = w1; sums[10] = w2; sums[11] = w3;
       const rows = Math.min(PIXELS, many - pixel), columns = Math.min(FILTERS, filters - f);
       for (let row = 0; row < rows; row++) {
-        const to = at + (pixel + row) * filters + f;
+        const to = at + (pixel + row) * stride + f;
         for (let column = 0; column < columns; column++) out[to + column] = sums[row * FILTERS + column];
       }
     }

@@ -15,7 +15,7 @@ function scalesFirst(layers) {
   let scaled = false, weighed = false;
   layers.forEach((layer, place) => {
     if (!layer.inputs.some((from) => kept.has(from))) return;
-    if (["scale", "standardise", "join"].includes(layer.kind)) scaled = true;
+    if (["scale", "norm", "standardise", "reduce", "join"].includes(layer.kind)) scaled = true;
     else if (Object.keys(layer.weights).length) weighed = true;
     else kept.add(place);
   });
