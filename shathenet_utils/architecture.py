@@ -6,7 +6,8 @@ import math
 import types
 
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.blocks import ScaledConv2D, Whitening, ZCAWhitening
+from shathenet_utils.blocks import ScaledConv2D, Whitening
+from shathenet_utils.tracing import Untraceable, call_of, traced_layer
 
 
 def graph_of(model: keras.Model):
@@ -17,51 +18,92 @@ def graph_of(model: keras.Model):
 def calls_of(model: keras.Model) -> list:
     """Keras's nodes, one per call of a layer in the model's graph; a shared layer has several."""
     graph = graph_of(model)
-    ours = {id(node) for nodes in graph._nodes_by_depth.values() for node in nodes}
-    return [node for operation in graph.operations for node in operation._inbound_nodes if id(node) in ours]
+    ours = [node for nodes in graph._nodes_by_depth.values() for node in nodes]
+    known = set(map(id, ours))
+
+    def of(operation):
+        """Its calls in the order in which they were made; a layer that was traced has forgotten it."""
+        calls = [node for node in operation._inbound_nodes if id(node) in known]
+        return calls or [node for node in ours if node.operation is operation]
+
+    return [node for operation in graph.operations for node in of(operation)]
 
 
 def layer_table(model: keras.Model) -> list[dict]:
     """A row per layer: name, kind, output shape (without the batch), parameters, how they are counted, MACs per image.
 
-    MACs (multiply-accumulates) are those of convolutions and dense layers; activations, pools,
-    normalisations and enlarging count as none, as is usual. A layer that is called again has a row
-    per call, its parameters in the first. Raises NotImplementedError for a layer with a kernel that it can't count.
+    MACs (multiply-accumulates) are those of convolutions, dense layers and matrix products; activations, pools,
+    normalisations and enlarging count as none, as is usual; those of a layer of a user's own are those of what it is
+    made of. A layer that is called again has a row per call, its parameters in the first. Raises NotImplementedError
+    for a layer that it can't count.
     """
     rows, seen = [], set()
     for call in calls_of(model):
         layer = call.operation
-        if isinstance(layer, layers.InputLayer) or not isinstance(layer, layers.Layer):
+        if isinstance(layer, layers.InputLayer):
             continue
-        if isinstance(layer, keras.Model):
+        if not isinstance(layer, layers.Layer):
+            rows += _operation_rows(call)
+            continue
+        if isinstance(layer, keras.Model) and hasattr(graph_of(layer), "operations"):
             rows += layer_table(layer)
             continue
         shape = tuple(call.output_tensors[0].shape[1:])
-        macs, count = 0, ""
-        if isinstance(layer, layers.DepthwiseConv2D):
-            macs = math.prod(layer.kernel.shape) * math.prod(shape[:2])
-        elif type(layer) in (layers.Conv1D, layers.Conv2D, Whitening, ScaledConv2D):
-            macs = math.prod(layer.kernel.shape) * math.prod(shape[:-1])
-        elif type(layer) is layers.Dense:
-            macs = layer.kernel.shape[0] * math.prod(shape)
-        elif isinstance(layer, ZCAWhitening):
-            macs = math.prod(layer.matrix.shape)
-        elif hasattr(layer, "kernel"):
-            raise NotImplementedError(f"layer_table() can't count the MACs of {layer.name}, a {type(layer).__name__}.")
+        macs = _macs_of(layer, call)
+        count = ""
         if hasattr(layer, "kernel"):
-            count = "·".join(map(str, layer.kernel.shape)) + (f" + {layer.bias.shape[0]}" if layer.use_bias else "")
-        rows.append(
-            {
-                "layer": layer.name,
-                "kind": type(layer).__name__,
-                "output": shape,
-                "parameters": 0 if layer in seen else layer.count_params(),
-                "count": count,
-                "macs": macs,
-            }
-        )
+            bias = f" + {layer.bias.shape[0]}" if getattr(layer, "bias", None) is not None else ""
+            count = "·".join(map(str, layer.kernel.shape)) + bias
+        parameters = 0 if layer in seen else layer.count_params()
+        rows.append(_row(layer.name, type(layer).__name__, shape, parameters, count, macs))
         seen.add(layer)
     return rows
+
+
+def _macs_of(layer, call) -> int:
+    """The MACs of a call of a layer. Raises NotImplementedError where they can't be counted."""
+    shape = call.output_tensors[0].shape[1:]
+    if isinstance(layer, layers.SeparableConv1D | layers.SeparableConv2D):
+        weights = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+        return weights * math.prod(shape[:-1])
+    if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D):
+        return math.prod(layer.kernel.shape) * math.prod(shape[:-1])
+    if type(layer) in (layers.Conv1DTranspose, layers.Conv2DTranspose):
+        return math.prod(layer.kernel.shape) * math.prod(call.input_tensors[0].shape[1:-1])
+    if type(layer) in (layers.Conv1D, layers.Conv2D, layers.Conv3D, Whitening, ScaledConv2D):
+        return math.prod(layer.kernel.shape) * math.prod(shape[:-1])
+    if type(layer) is layers.Dense:
+        return layer.kernel.shape[0] * math.prod(shape)
+    of_keras = type(layer).__module__.startswith("keras.")
+    if of_keras and not any(len(weight.shape) > 1 for weight in layer.weights):
+        return 0
+    try:
+        return macs(traced_layer(layer, call.input_tensors, call_of(call)))
+    except Untraceable:
+        if isinstance(layer, layers.LayerNormalization | layers.PReLU) or not layer.weights:
+            return 0
+        raise NotImplementedError(
+            f"layer_table() can't count the MACs of {layer.name}, a {type(layer).__name__}."
+        ) from None
+
+
+def _operation_rows(call) -> list[dict]:
+    """The row of an operation that multiplies matrices; none of another."""
+    name, shape = type(call.operation).__name__, call.output_tensors[0].shape[1:]
+    given = [*call.arguments.args, *call.arguments.kwargs.values()]
+    if name in ("Matmul", "Dot"):
+        macs = math.prod(shape) * given[0].shape[-1]
+    elif name in ("Conv", "DepthwiseConv"):
+        macs = math.prod(given[1].shape) * math.prod(shape[:-1])
+    elif name in ("Einsum", "Tensordot", "ConvTranspose", "SeparableConv", "DotProductAttention"):
+        raise NotImplementedError(f"layer_table() can't count the MACs of {call.operation.name}, keras.ops.{name}.")
+    else:
+        return []
+    return [_row(call.operation.name, f"keras.ops.{name}", tuple(shape), 0, "", macs)]
+
+
+def _row(name: str, kind: str, output: tuple, parameters: int, count: str, macs: int) -> dict:
+    return {"layer": name, "kind": kind, "output": output, "parameters": parameters, "count": count, "macs": macs}
 
 
 def macs(model: keras.Model) -> int:

@@ -1,5 +1,8 @@
 """TensorFlow's and Keras's set-up; nothing else in the package does it.
 
+Keras computes with TensorFlow, channels last, whatever `KERAS_BACKEND` and `keras.json` say. A process that has opened
+Keras with another backend before can't use the book: ImportError.
+
 Threads: one inter-op thread is what makes a run repeat bit for bit on a CPU; `$SHATHENET_THREADS` sets the intra-op
 threads, which are otherwise as many as there are cores. Both must be set before TensorFlow's first operation, so this
 is the first module of the network wing. Its start-up lines are held back unless the import fails.
@@ -34,6 +37,12 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+if "keras" in sys.modules and sys.modules["keras"].backend.backend() != "tensorflow":
+    raise ImportError(
+        f"This process computes with Keras on {sys.modules['keras'].backend.backend()}; the book needs TensorFlow: "
+        "import shathenet_utils before keras, in a fresh process."
+    )
+os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 with _held_back_stderr():
     import tensorflow as tf
@@ -47,6 +56,8 @@ with _held_back_stderr():
 
 import keras  # noqa: E402  (after TensorFlow's threads are set)
 from keras import layers, ops  # noqa: E402, F401
+
+keras.config.set_image_data_format("channels_last")
 
 
 def threads() -> dict:

@@ -258,15 +258,24 @@ def start_from_head(model, variant: Variant, seed: int, images: datasets.Dataset
 
 
 def architecture_stats(variant: Variant, model) -> dict:
-    """What a record holds of an architecture: digest, parameters and MACs, a frozen network's among the latter two."""
+    """What a record holds of an architecture: digest, parameters and MACs, a frozen network's among the latter two.
+
+    The MACs of a user's own network are None where they can't be counted; for another that raises NotImplementedError.
+    """
     from shathenet_utils import architecture, pretrained
 
-    total = {"parameters": model.count_params(), "macs": architecture.macs(model)}
+    try:
+        macs = architecture.macs(model)
+    except NotImplementedError:
+        if isinstance(variant.model, str):
+            raise
+        macs = None
+    total = {"parameters": model.count_params(), "macs": macs}
     if variant.feature_extractor:
         body = pretrained.frozen(variant.feature_extractor, imagenet=False)
         total = {
             "parameters": total["parameters"] + body.count_params(),
-            "macs": total["macs"] + architecture.macs(body),
+            "macs": macs and macs + architecture.macs(body),
         }
     return {"model_digest": architecture.model_digest(model), **total}
 
@@ -277,6 +286,7 @@ def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch, fe
 
     variant, recipe = run.variant, run.recipe
     model = build_initialised(variant.model, variant.model_arguments, variant.recipe, run.seed)
+    training.check_model(model)
     counted = architecture_stats(variant, model)  # before training: a model that can't be counted fails at once
     source = data
     if features is None:

@@ -344,7 +344,7 @@ def _summary(found: list[dict], rows: list[list[dict]]) -> dict:
         summary["training images"] = f"{_train_images(first):,}"
     summary |= {
         "parameters": f"{first['parameters']:,}",
-        "MACs": f"{first['macs'] / 1e6:.1f}M",
+        "MACs": "not counted" if first["macs"] is None else f"{first['macs'] / 1e6:.1f}M",
         "epochs": epochs[0] if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}",
         "seeds": f"{len(found)}, diverged: {', '.join(diverged)}" if diverged else len(found),
     }

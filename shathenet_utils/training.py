@@ -74,16 +74,66 @@ def check_images(images, shape: tuple = (None, None, None)) -> np.ndarray:
 
 
 def check_labels(labels, classes: int) -> np.ndarray:
-    """The labels as int32, (n,), if all lie in 0…classes − 1; ValueError otherwise."""
+    """The labels as int32, (n,), if all lie in 0…classes − 1; ValueError otherwise.
+
+    labels: (n,), (n, 1), or one-hot (n, classes): one 1 per row, 0 elsewhere.
+    """
     labels = np.asarray(labels)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.size == 0:
         return labels.astype(np.int32)
+    if labels.shape[1:] == (classes,) and np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all():
+        labels = labels.argmax(axis=1)
+    if labels.ndim != 1:
+        raise ValueError(f"Labels must be (n,), (n, 1) or one-hot (n, {classes}), not {labels.shape}.")
     if not np.issubdtype(labels.dtype, np.integer) or not 0 <= labels.min() <= labels.max() < classes:
         raise ValueError(
             f"Labels must be whole numbers from 0 to {classes - 1}, as many classes as the model has outputs, "
             f"not {labels.dtype} from {labels.min()} to {labels.max()}."
         )
     return labels.astype(np.int32)
+
+
+def check_model(model) -> None:
+    """Raises ValueError, in a sentence, for a model that the protocol can't train: it takes one input, images, and
+    returns logits, (n, classes), without softmax or sigmoid, which the loss applies."""
+    inputs, outputs = ([tensor.shape for tensor in tensors] for tensors in (model.inputs, model.outputs))
+    if len(inputs) != 1 or len(inputs[0]) != 4:
+        raise ValueError(
+            f"{model.name} takes {len(inputs)} inputs, {', '.join(map(str, inputs))}: the book trains networks with "
+            "one, images (n, height, width, channels)."
+        )
+    if len(outputs) != 1:
+        names = [repr(name) for name in model.output_names]
+        raise ValueError(
+            f"{model.name} has {len(outputs)} outputs, {', '.join(names)}: choose one, "
+            f"keras.Model(model.input, model.get_layer({names[0]}).output)."
+        )
+    if len(outputs[0]) != 2 or outputs[0][1] is None or outputs[0][1] < 2:
+        raise ValueError(
+            f"{model.name} ends in {outputs[0]}, not in one number per class, (None, classes): put layers.Flatten() or "
+            "layers.GlobalAveragePooling2D() before the last dense layer, and give that a unit per class."
+        )
+    if (last := _last_function(model)) is not None:
+        raise ValueError(
+            f"{model.name} ends in {last}, which the loss applies too: leave it out, so that the model returns logits "
+            "(in a dense layer, activation=None)."
+        )
+
+
+def _last_function(model) -> str | None:
+    """The function that makes probabilities of a model's logits, where it ends in one; None of logits."""
+    shape = [2 if side is None else side for side in model.inputs[0].shape]
+    images = np.random.default_rng(0).integers(0, 256, shape).astype(np.float32)
+    numbers = np.float64(ops.convert_to_numpy(model(images, training=False)))
+    with np.errstate(over="ignore"):
+        if (numbers >= 0).all() and np.allclose(numbers.sum(axis=1), 1, atol=1e-3):
+            return "softmax"
+        if (numbers <= 0).all() and np.allclose(np.exp(numbers).sum(axis=1), 1, atol=1e-3):
+            return "log_softmax"
+    functions = [getattr(layer, "activation", None) for layer in model.layers[-1:]]
+    return "sigmoid" if keras.activations.sigmoid in functions else None
 
 
 def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
@@ -110,14 +160,25 @@ def predict(model, images) -> np.ndarray:
 
 
 def accuracy(logits, labels) -> float:
-    """The fraction of rows whose largest logit is the label's; logits (n, classes), labels (n,)."""
+    """The fraction of rows whose largest logit is the label's; logits (n, classes), labels as for `check_labels`."""
+    logits, labels = _pairs(logits, labels)
     return float(np.mean(np.argmax(logits, axis=1) == labels))
 
 
 def cross_entropy(logits, labels) -> float:
-    """The mean negative log-probability, in nats, of the labels under softmax(logits)."""
+    """The mean negative log-probability, in nats, of the labels under softmax(logits); both as for `accuracy`."""
+    logits, labels = _pairs(logits, labels)
     shifted = np.float64(logits) - logits.max(axis=1, keepdims=True)
     return float(np.mean(np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(len(labels)), labels]))
+
+
+def _pairs(logits, labels) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and labels that belong together. Raises ValueError for others."""
+    logits = np.asarray(logits)
+    labels = check_labels(labels, logits.shape[1])
+    if len(labels) != len(logits):
+        raise ValueError(f"There are {len(labels)} labels for the logits of {len(logits)} images.")
+    return logits, labels
 
 
 def weights_of(model) -> dict[str, np.ndarray]:
@@ -249,8 +310,10 @@ def fit(
     and from which a run of the same `identity` goes on, bit for bit as if it had never stopped; the caller removes it.
 
     Ctrl-C stops it safely: the model keeps the weights it has, and `status` says "interrupted".
-    Raises ValueError for images or labels that the model can't take, FileError where a checkpoint can't be written.
+    Raises ValueError for a model that can't be trained so (see `check_model`), for images or labels that it can't take,
+    FileError where a checkpoint can't be written.
     """
+    check_model(model)
     classes = model.output_shape[-1]
     if len(data.train_labels) == 0:
         raise ValueError(f"There is nothing to train on: {data.name} has no training images.")

@@ -23,7 +23,8 @@ RUN = """
   const found = finish(forward(layers, { shape: image.shape, data: decode(image) }, (place) => weights[place]));
   delete window.arrays;
   const told = ({ data }) => Array.from(data, (x) => (Number.isFinite(x) ? x : String(x)));
-  return found.map((output, place) => (output === null ? null : !few || place === found.length - 1 ? told(output) : []));
+  const wanted = (place) => !few || place === found.length - 1;
+  return found.map((output, place) => (output === null ? null : wanted(place) ? told(output) : []));
 }
 """
 
@@ -63,13 +64,13 @@ def with_weights(model):
 
 
 def in_javascript(page, model, image, output=None, *, end_only=False):
-    """What the lens computes of an image, float32 (height, width, channels): the graph's layers, and each one's numbers,
-    float64, None where it computes none; with `end_only` all but the last are left out."""
+    """What the lens computes of an image, float32 (height, width, channels): the graph's layers, and each one's
+    numbers, float64, None where it computes none; with `end_only` all but the last are left out."""
     found = graph(model, output)
     batch, letters = {}, 0
     page.evaluate(READ, {})
     for key, weight in found.weights.items():
-        batch[key] = encoding.encode(weight.arranged().astype(np.float32))
+        batch[key] = _whole(weight.arranged())
         letters += len(batch[key]["data"])
         if letters > BATCH:
             page.evaluate(READ, batch)
@@ -77,6 +78,14 @@ def in_javascript(page, model, image, output=None, *, end_only=False):
     page.evaluate(READ, batch)
     told = page.evaluate(RUN, [found.layers, encoding.encode(image), end_only])
     return found.layers, [None if numbers is None else np.array(numbers, np.float64) for numbers in told]
+
+
+def _whole(array):
+    """An array, encoded in as few bits as hold all its digits."""
+    array = np.asarray(array, np.float32)
+    with np.errstate(over="ignore"):
+        half = array.astype(np.float16)
+    return encoding.encode(half if np.array_equal(half, array, equal_nan=True) else array)
 
 
 def unknown(layers):

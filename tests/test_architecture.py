@@ -18,8 +18,8 @@ ORDER = (
     {"runs", "facts", "checkpoints"},
     {"plots"},
     {"backend"},
-    {"blocks", "fuse"},
-    {"architecture", "baseline"},
+    {"blocks", "fuse", "tracing"},
+    {"architecture"},
     {"models"},
     {"pretrained"},
     {"optimizers"},
@@ -39,7 +39,7 @@ ORDER = (
 )
 """From left to right; of a folder, all its files."""
 NETWORK_WING = {
-    "backend", "blocks", "fuse", "architecture", "baseline", "models", "pretrained", "optimizers", "training",
+    "backend", "blocks", "fuse", "tracing", "architecture", "models", "pretrained", "optimizers", "training",
     "kept_weights", "lens", "benchmarks.contenders", "benchmarks.torch_twin",
 }  # fmt: skip
 """What opens TensorFlow, or may: files, and folders with all their files."""

@@ -54,3 +54,23 @@ def test_a_precision_holds_for_its_block_and_the_former_one_comes_back(before):
         assert keras.config.dtype_policy().name == before
     finally:
         keras.config.set_dtype_policy("float32")
+
+
+def test_another_backend_or_order_of_axes_of_the_users_changes_nothing(tmp_path):
+    (tmp_path / ".keras").mkdir()
+    (tmp_path / ".keras" / "keras.json").write_text('{"backend": "torch", "image_data_format": "channels_first"}')
+    source = (
+        "from shathenet_utils import models\nfrom shathenet_utils.backend import keras\n"
+        "print(keras.backend.backend(), models.v1_0().input_shape, models.v1_0().count_params())"
+    )
+    environment = {"KERAS_HOME": str(tmp_path / ".keras"), "KERAS_BACKEND": "torch"}
+    assert python(source, **environment).stdout == "tensorflow (None, 32, 32, 3) 17882\n"
+
+
+def test_a_process_that_opened_keras_with_another_backend_is_told_in_one_sentence():
+    source = (
+        "import sys, types\nsys.modules['keras'] = keras = types.ModuleType('keras')\n"
+        "keras.backend = types.SimpleNamespace(backend=lambda: 'torch')\nimport shathenet_utils.backend"
+    )
+    said = python(source, check=False).stderr.splitlines()[-1]
+    assert "This process computes with Keras on torch; the book needs TensorFlow" in said

@@ -1,19 +1,18 @@
 """The kernel lens: what JavaScript computes is what Keras computes."""
 
 import json
-import re
 
 import hypothesis
+import lens_in_javascript
 import numpy as np
 import pytest
 from hypothesis import strategies
-
-import lens_in_javascript
 from lens_in_javascript import assert_close, assert_equal, in_javascript, unknown, with_weights
+
 from shathenet_utils import models
 from shathenet_utils.backend import keras, layers, tf
 from shathenet_utils.blocks import Whitening
-from shathenet_utils.lens import LensError, encoding
+from shathenet_utils.lens import encoding
 from shathenet_utils.lens.activations import ACTIVATIONS
 from shathenet_utils.lens.graph import graph
 
@@ -123,8 +122,8 @@ def networks(draw):
 
 
 KINDS = (
-    "conv", "depthwise", "separable", "transposed", "pool", "norm", "standardise", "activation", "order", "resize", "frame",
-    "join",
+    "conv", "depthwise", "separable", "transposed", "pool", "norm", "standardise", "activation", "order", "resize",
+    "frame", "join",
 )  # fmt: skip
 
 
@@ -217,8 +216,8 @@ OWN = {
     "spectral normalisation": lambda: layers.SpectralNormalization(layers.Conv2D(2, 3)),
     "augmentation": lambda: keras.Sequential([
         layers.RandomFlip(), layers.RandomRotation(0.1), layers.RandomZoom(0.1), layers.RandomContrast(0.1),
-        layers.RandomTranslation(0.1, 0.1), layers.RandomCrop(6, 6), layers.RandomBrightness(0.1), layers.RandomErasing(),
-        layers.GaussianNoise(0.1),
+        layers.RandomTranslation(0.1, 0.1), layers.RandomCrop(6, 6), layers.RandomBrightness(0.1),
+        layers.RandomErasing(), layers.GaussianNoise(0.1),
     ]),
 }  # fmt: skip
 
@@ -286,8 +285,8 @@ def test_numbers_survive_their_encoding(page):
 
 def test_numbers_beyond_float16_are_kept_in_float32(page):
     for array, kind in (
-        ([1e5, 1.0], "f4"), ([1e-9, 1.0], "f4"), ([0.0, 1.0], "f2"), ([np.nan, 1.0], "f2"), (np.full((3, 3), 1e-6), "f4"),
-        ([[1e-9, 1.0]], "f2"),
+        ([1e5, 1.0], "f4"), ([1e-9, 1.0], "f4"), ([0.0, 1.0], "f2"), ([np.nan, 1.0], "f2"),
+        (np.full((3, 3), 1e-6), "f4"), ([[1e-9, 1.0]], "f2"),
     ):  # fmt: skip
         found = encoding.rounded(np.array(array, np.float32))
         assert found["dtype"] == kind, array

@@ -4,30 +4,30 @@ doesn't know. `python tests/test_lens_applications.py` prints the README's table
 import re
 
 import keras
+import lens_in_javascript
 import numpy as np
 import pytest
-
-import lens_in_javascript
 from lens_in_javascript import assert_close, in_javascript, unknown, with_weights
+
 from shathenet_utils import ROOT
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 A = keras.applications
 FAMILIES = {
-    "ConvNeXt": (A.ConvNeXtTiny, 32, {}),
-    "DenseNet": (A.DenseNet121, 32, {}),
-    "EfficientNet": (A.EfficientNetB0, 32, {}),
-    "EfficientNetV2": (A.EfficientNetV2B0, 32, {}),
-    "Inception-v3": (A.InceptionV3, 75, {}),
-    "Inception-ResNet-v2": (A.InceptionResNetV2, 75, {}),
     "MobileNet": (A.MobileNet, 32, {"alpha": 0.25}),
     "MobileNetV2": (A.MobileNetV2, 32, {"alpha": 0.35}),
-    "MobileNetV3": (A.MobileNetV3Small, 32, {"alpha": 0.75, "minimalistic": False}),
+    "MobileNetV3": (A.MobileNetV3Small, 32, {"alpha": 0.75}),
+    "EfficientNet": (A.EfficientNetB0, 32, {}),
     "NASNet": (A.NASNetMobile, 32, {}),
+    "EfficientNetV2": (A.EfficientNetV2B0, 32, {}),
+    "DenseNet": (A.DenseNet121, 32, {}),
+    "VGG": (A.VGG16, 32, {}),
     "ResNet": (A.ResNet50, 32, {}),
     "ResNetV2": (A.ResNet50V2, 32, {}),
-    "VGG": (A.VGG16, 32, {}),
     "Xception": (A.Xception, 71, {}),
+    "Inception-v3": (A.InceptionV3, 75, {}),
+    "ConvNeXt": (A.ConvNeXtTiny, 32, {}),
+    "Inception-ResNet-v2": (A.InceptionResNetV2, 75, {}),
 }
 """Family → its smallest network, the smallest side of its images, and its smallest width."""
 
@@ -84,6 +84,8 @@ if __name__ == "__main__":
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as program:
-        opened = lens_in_javascript.new_page(program.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"]))
+        opened = lens_in_javascript.new_page(
+            program.chromium.launch(executable_path=chromium.find(), args=["--no-sandbox"])
+        )
         for name in FAMILIES:
             print(*row(opened, name), flush=True)

@@ -1,12 +1,12 @@
 """Plain operations in a model's graph, `x + y`, `keras.ops.mean(x, axis=(1, 2))`: the lens computes what Keras does."""
 
 import hypothesis
+import lens_in_javascript
 import numpy as np
 import pytest
 from hypothesis import strategies
-
-import lens_in_javascript
 from lens_in_javascript import assert_equal, with_weights
+
 from shathenet_utils.backend import keras, layers, ops
 from shathenet_utils.lens.graph import graph
 
@@ -74,11 +74,11 @@ ON_ANY_MAP = {
     ),
     "matmul": lambda x: ops.matmul(ops.swapaxes(x, 2, 3), x),
     "einsum": lambda x: ops.einsum("bhwc,bhvc->bhwv", x, x),
-    "product with a matrix": lambda x: ops.matmul(x, np.arange(2 * x.shape[3], dtype="float32").reshape(-1, 2) / 9 - 0.3),
+    "times a matrix": lambda x: ops.matmul(x, np.linspace(-1, 1, 2 * x.shape[3], dtype=np.float32).reshape(-1, 2)),
     "average pool": lambda x: ops.average_pool(x, 2, 1, "same") + ops.max_pool(x, 2, 1, "same"),
     "convolution": lambda x: ops.conv(x, np.full((2, 2, x.shape[3], 3), 0.2, np.float32), padding="same"),
     "resize": lambda x: ops.image.resize(x, (5, 7), "bicubic"),
-    "layer norm": lambda x: ops.layer_normalization(x, np.ones(x.shape[3:], np.float32), np.ones(x.shape[3:], np.float32)),
+    "layer norm": lambda x: ops.layer_normalization(x, *[np.full(x.shape[3:], 0.5, np.float32)] * 2),
     "RMS norm": lambda x: ops.rms_normalization(x, axis=-1),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from lens_browser import in_sight, settle
 
 from shathenet_utils import ROOT, datasets, files, lens, models
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.lens import payload, screenshot, widget
+from shathenet_utils.lens import encoding, payload, screenshot, widget
 
 pytestmark = pytest.mark.browser
 CLASSES = [f"class {number}" for number in range(10)]

@@ -74,11 +74,50 @@ def test_a_grouped_convolution_sees_its_group_only():
     assert architecture.macs(model) == 4 * 4 * (3 * 3 * 2 * 16)
 
 
+class Block(layers.Layer):
+    """A layer of a user's own: a convolution and a product of matrices."""
+
+    def __init__(self, **arguments):
+        super().__init__(**arguments)
+        self.conv = layers.Conv2D(16, 3, padding="same")
+
+    def build(self, shape):
+        self.mixing = self.add_weight(shape=(16, 4), name="mixing")
+
+    def call(self, x):
+        return keras.ops.relu(self.conv(x)) @ self.mixing
+
+
+def test_macs_of_a_users_own_layer_are_those_of_what_it_is_made_of():
+    images = keras.Input((32, 32, 3))
+    model = keras.Model(images, Block(name="block")(images))
+    assert architecture.macs(model) == 442_368 + 32 * 32 * 16 * 4
+    assert [row["layer"] for row in architecture.layer_table(model)] == ["block"]
+    assert architecture.layer_table(model)[0]["parameters"] == model.count_params()
+
+
+@pytest.mark.parametrize(
+    ("layer", "macs"),
+    [
+        (layers.SeparableConv2D(16, 3, padding="same", use_bias=False), 76_800),
+        (layers.Conv2DTranspose(16, 3, strides=2), 442_368),
+        (layers.PReLU(), 0),
+        (layers.LayerNormalization(axis=[1, 2]), 0),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, layers.Layer) else "",
+)
+def test_macs_of_layers_with_kernels_of_another_kind(layer, macs):
+    images = keras.Input((32, 32, 3))
+    assert architecture.macs(keras.Model(images, layer(images))) == macs
+
+
 def test_what_can_not_be_counted_is_said():
-    images = keras.Input((8, 8, 3))
-    model = keras.Model(images, layers.Conv2DTranspose(4, 3, name="grow")(images))
-    with pytest.raises(NotImplementedError, match="can't count the MACs of grow, a Conv2DTranspose"):
-        architecture.macs(model)
+    images = keras.Input((8, 6, 3))
+    rows = layers.Reshape((8, 18))(images)
+    with pytest.raises(NotImplementedError, match="can't count the MACs of recurrent, a GRU"):
+        architecture.macs(keras.Model(images, layers.GRU(4, name="recurrent")(rows)))
+    with pytest.raises(NotImplementedError, match=r"can't count the MACs of einsum.*keras\.ops\.Einsum"):
+        architecture.macs(keras.Model(images, keras.ops.einsum("bhwc,bhvc->bhwv", images, images)))
 
 
 @pytest.mark.parametrize("interpolation", DIGESTS)

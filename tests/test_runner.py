@@ -734,6 +734,30 @@ def test_a_function_that_returns_no_model_is_told_so(trained):
         runner.train(custom_experiment(my_network, Recipe(1)), data=tiny_dataset())
 
 
+def test_a_custom_network_that_ends_in_softmax_is_refused_and_leaves_no_record(trained, tmp_path):
+    from shathenet_utils.backend import keras, layers
+
+    def my_network():
+        images = keras.Input((32, 32, 3))
+        return keras.Model(images, layers.Dense(10, activation="softmax")(layers.Flatten()(images)), name="mine")
+
+    with pytest.raises(ValueError, match="mine ends in softmax, which the loss applies too: leave it out"):
+        runner.train(custom_experiment(my_network, Recipe(1), seeds=(0,)), data=tiny_dataset())
+    assert not list(tmp_path.rglob("seed0.json"))
+
+
+def test_a_custom_network_whose_macs_can_not_be_counted_is_trained(trained):
+    from shathenet_utils.backend import keras, layers
+
+    def my_network():
+        images = keras.Input((32, 32, 3))
+        rows = layers.Reshape((32, 96))(images)
+        return keras.Model(images, layers.Dense(10)(layers.GRU(2)(rows)))
+
+    runs = runner.train(custom_experiment(my_network, Recipe(epochs=1), seeds=(0,)), data=tiny_dataset())
+    assert runs.table().loc["my network", "MACs"] == "not counted"
+
+
 NETWORK_WITH_LAMBDA = """
 from shathenet_utils.backend import keras, layers
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from shathenet_utils import ROOT, augment, models, optimizers, training
-from shathenet_utils.backend import keras, layers
+from shathenet_utils.backend import keras, layers, tf
 
 ONE_EPOCH = flat_recipe(epochs=1, optimizer="sgd", learning_rate=0.01)
 
@@ -527,6 +527,77 @@ def test_what_a_model_can_not_take_is_one_sentence(data, changes, said):
     assert "\n" not in str(refused.value)
     for path, array in training.weights_of(model).items():
         np.testing.assert_array_equal(array, before[path])
+
+
+LOGITS = 10 * np.eye(4)[[3, 1, 2, 0]]
+
+
+@pytest.mark.parametrize(
+    "labels", [[3, 1, 2, 0], [[3], [1], [2], [0]], np.eye(4)[[3, 1, 2, 0]], np.eye(4, dtype=int)[[3, 1, 2, 0]]],
+    ids=["(n,)", "(n, 1)", "one-hot", "one-hot integers"],
+)  # fmt: skip
+def test_labels_of_every_usual_form_are_the_same_labels(labels):
+    assert training.accuracy(LOGITS, labels) == 1
+    assert training.cross_entropy(LOGITS, labels) == pytest.approx(0.00014, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (np.ones((4, 4)), r"one-hot \(n, 4\), not \(4, 4\)"),
+        ([3, 1, 2], "3 labels for the logits of 4 images"),
+        ([3, 1, 2, 4], "whole numbers from 0 to 3"),
+        ([0.5, 1, 2, 3], "whole numbers"),
+    ],
+)
+def test_labels_of_other_forms_are_refused(labels, said):
+    for measure in (training.accuracy, training.cross_entropy):
+        with pytest.raises(ValueError, match=said):
+            measure(LOGITS, labels)
+
+
+def network(end, images=(32, 32, 3), **more):
+    given = keras.Input(images, name="images")
+    small = layers.GlobalAveragePooling2D()(given)
+    return keras.Model(given, end(small), name="mine", **more)
+
+
+def without_flatten():
+    images = keras.Input((32, 32, 3))
+    return keras.Model(images, layers.Dense(10)(images), name="mine")
+
+
+def two_inputs():
+    one, other = keras.Input((32, 32, 3)), keras.Input((3,))
+    return keras.Model([one, other], layers.Dense(10)(layers.GlobalAveragePooling2D()(one) + other), name="mine")
+
+
+WRONG_MODELS = {
+    "softmax": (
+        lambda: network(layers.Dense(10, activation="softmax")),
+        "mine ends in softmax, which the loss applies too",
+    ),
+    "a layer of softmax": (lambda: network(lambda x: layers.Softmax()(layers.Dense(10)(x))), "ends in softmax"),
+    "an operation": (lambda: network(lambda x: keras.ops.softmax(layers.Dense(10)(x))), "ends in softmax"),
+    "a function": (lambda: network(layers.Dense(10, activation=tf.nn.softmax)), "ends in softmax"),
+    "log softmax": (lambda: network(layers.Dense(10, activation="log_softmax")), "ends in log_softmax"),
+    "sigmoid": (lambda: network(layers.Dense(10, activation="sigmoid")), "ends in sigmoid"),
+    "no Flatten": (without_flatten, r"mine ends in \(None, 32, 32, 10\), not in one number per class.*layers\.Flatten"),
+    "one unit": (lambda: network(layers.Dense(1)), "not in one number per class"),
+    "two heads": (
+        lambda: network(lambda x: [layers.Dense(10, name="kind")(x), layers.Dense(4, name="colour")(x)]),
+        "mine has 2 outputs, 'kind', 'colour': choose one",
+    ),
+    "two inputs": (two_inputs, "mine takes 2 inputs, .*the book trains networks with one"),
+    "vectors": (lambda: keras.Sequential([keras.Input((8,)), layers.Dense(10)], name="mine"), "images .n, height"),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), WRONG_MODELS.values(), ids=WRONG_MODELS)
+def test_a_model_that_the_protocol_can_not_train_is_one_sentence(data, make, said):
+    with pytest.raises(ValueError, match=said) as refused:
+        training.fit(make(), data, ONE_EPOCH)
+    assert "\n" not in str(refused.value)
 
 
 def test_float_images_are_not_predicted(trained, data):

@@ -7,7 +7,7 @@ import numpy as np
 
 from shathenet_utils.backend import keras
 from shathenet_utils.lens.steps import Unknown
-from shathenet_utils.lens.tracing import traced_function
+from shathenet_utils.tracing import Untraceable, traced_function
 
 ACTIVATIONS = (
     "linear", "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "sigmoid", "tanh", "softplus",
@@ -28,7 +28,7 @@ def with_activation(steps: list[dict], function: Callable | None, shape) -> list
     if name is None:
         try:
             return [*steps, {"model": traced_function(function, shape)}]
-        except Unknown:
+        except Untraceable:
             raise Unknown(f"with activation {_called(function)}") from None
     place = max((at for at, step in enumerate(steps) if "activation" in step), default=len(steps) - 1)
     return [*steps[:place], steps[place] | {"activation": name}, *steps[place + 1 :]]

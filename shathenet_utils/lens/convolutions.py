@@ -41,8 +41,8 @@ def _conv(before, after, kernel, shape, bias, strides, padding, dilation, groups
 
 @dataclasses.dataclass(frozen=True)
 class _Turned:
-    """The kernel of a transposed convolution, of `rank` axes, as that of the convolution that it equals, (height, width,
-    channels, filters): turned by half a turn."""
+    """The kernel of a transposed convolution, of `rank` axes, as that of the convolution that it equals, (height,
+    width, channels, filters): turned by half a turn."""
 
     rank: int
     shape: tuple[int, ...]

@@ -34,8 +34,8 @@ def rounded(array, axes_before: int = 0) -> dict:
 
 
 def in_eight_bits(array, axes_before: int = 0) -> dict:
-    """A finite kernel, (…, filters), as whole numbers from -127 to 127, and the `scale` of each filter, float32: weight =
-    number · scale; with one axis of epochs before, the scale of each epoch and filter."""
+    """A finite kernel, (…, filters), as whole numbers from -127 to 127, and the `scale` of each filter, float32:
+    weight = number · scale; with one axis of epochs before, the scale of each epoch and filter."""
     array = np.asarray(array, np.float32)
     between = tuple(range(axes_before, array.ndim - 1))
     largest = np.abs(array).max(axis=between, keepdims=True)

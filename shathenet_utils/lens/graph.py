@@ -7,7 +7,7 @@ from shathenet_utils.architecture import graph_of
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.lens import known_layers, known_operations
 from shathenet_utils.lens.steps import Call, LensError, Unknown, Weight
-from shathenet_utils.lens.tracing import call_of, traced_layer
+from shathenet_utils.tracing import Untraceable, call_of, traced_layer
 
 
 @dataclasses.dataclass
@@ -63,8 +63,8 @@ def graph(
     shapes = [tuple(one.shape[1:]) for one in inside.inputs]
     if len(shapes) != 1:
         raise LensError(
-            f"The lens opens networks with one input; {model.name} has {len(shapes)}: {_names(inside.inputs)}. Open the "
-            "part that belongs to one of them: keras.Model(that input, an output that needs it alone)."
+            f"The lens opens networks with one input; {model.name} has {len(shapes)}: {_names(inside.inputs)}. Open "
+            "the part that belongs to one of them: keras.Model(that input, an output that needs it alone)."
         )
     if len(shapes[0]) != 3 or None in shapes[0]:
         raise LensError(
@@ -92,8 +92,8 @@ def _functional(model):
         raise LensError(f"The lens opens Keras models, not {type(model).__name__}.")
     if isinstance(model, keras.Sequential) and not getattr(model, "inputs", None):
         raise LensError(
-            f"{model.name} doesn't know its input yet: add a keras.Input of the images' shape as the first entry of the "
-            "Sequential, such as keras.Input((32, 32, 3))."
+            f"{model.name} doesn't know its input yet: add a keras.Input of the images' shape as the first entry of "
+            "the Sequential, such as keras.Input((32, 32, 3))."
         )
     if inside := as_functional(model):
         return inside
@@ -105,7 +105,7 @@ def _functional(model):
         )
     try:
         return traced_layer(model, [keras.KerasTensor(shape)])
-    except Unknown:
+    except Untraceable:
         raise LensError(
             f"The lens can't follow {type(model).__name__}.call: it opens functional and Sequential models, and "
             "subclasses whose call uses Keras's layers and keras.ops alone."
@@ -143,8 +143,8 @@ def _chosen(model, inside, output: str | int | None):
     choices = ", ".join(f"“{name}”" for name in names)
     if output is None:
         raise LensError(
-            f"{model.name} has {len(tensors)} outputs: choose one by its name or number, output={names[0]!r} or output=0. "
-            f"They are {choices}."
+            f"{model.name} has {len(tensors)} outputs: choose one by its name or number, output={names[0]!r} or "
+            f"output=0. They are {choices}."
         )
     if isinstance(output, int) and not isinstance(output, bool) and -len(tensors) <= output < len(tensors):
         return tensors[output]
@@ -202,7 +202,7 @@ class _Unfolding:
                 raise Unknown("of an unknown size")
             call = Call(node, [self.found.layers[place]["shape"] for place in before], shapes[0])
             inside, steps = self._translated(operation, call)
-        except Unknown as unknown:
+        except (Unknown, Untraceable) as unknown:
             step = {"kind": "unknown"}
             told = _named(operation, str(unknown))
             return [self.found.add(name, told, step | {"shape": shape}, before) for shape in shapes]

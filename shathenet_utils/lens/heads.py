@@ -3,8 +3,8 @@
 from shathenet_utils.lens.steps import LensError
 
 HEADS = ("softmax", "sigmoid", "logits", "binary_logit", "sigmoid_logits", "numbers")
-"""What a reader may say of the last layer: it ends in softmax or sigmoid; softmax or sigmoid of it are probabilities, of
-one class or of each; or it holds plain numbers, as in regression."""
+"""What a reader may say of the last layer: it ends in softmax or sigmoid; softmax or sigmoid of it are probabilities,
+of one class or of each; or it holds plain numbers, as in regression."""
 
 
 def head_of(
@@ -16,8 +16,8 @@ def head_of(
     "names", "apply": a function, or "none", that makes the numbers probabilities; "exclusive": whether they sum to one;
     "binary": whether the one number is the probability of the second of two}.
 
-    layers: as `graph` makes them. classes: names for the outputs, or for the two classes of a single one. loss: what the
-    model was compiled with, if it was. said: one of `HEADS`, where the reader says what the numbers are.
+    layers: as `graph` makes them. classes: names for the outputs, or for the two classes of a single one. loss: what
+    the model was compiled with, if it was. said: one of `HEADS`, where the reader says what the numbers are.
     """
     if said is not None and said not in HEADS:
         raise LensError(f"head={said!r} is none of {', '.join(HEADS)}.")

@@ -20,7 +20,8 @@ def prepared(images, shape: list[int], name: str) -> tuple[np.ndarray, list[str]
     size = " × ".join(map(str, shape))
     if images.dtype != np.uint8 or images.ndim != 4:
         raise LensError(
-            f"The lens wants images of 8 bits, {size} as {name} takes them, not {images.dtype} {images.shape}{_hint(images)}."
+            f"The lens wants images of 8 bits, {size} as {name} takes them, not {images.dtype} {images.shape}"
+            f"{_hint(images)}."
         )
     notes, (height, width, channels) = [], shape
     if images.shape[3] != channels:
@@ -76,8 +77,8 @@ def _resized(images: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def numbers_of(labels, count: int, classes: list[str] | None) -> list[int] | None:
-    """Labels as whole numbers, one for each of `count` images: from (n,), (n, 1), or one-hot (n, classes). Raises LensError
-    for others."""
+    """Labels as whole numbers, one for each of `count` images: from (n,), (n, 1), or one-hot (n, classes). Raises
+    LensError for others."""
     if labels is None:
         return None
     labels = np.asarray(labels)

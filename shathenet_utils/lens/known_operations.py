@@ -1,16 +1,15 @@
 """Plain operations in a model's graph, `x + y`, `keras.ops.mean(x, axis=(1, 2))`, as steps that `lens.js` computes; see
 `steps` for what a step is."""
 
-import inspect
 from collections.abc import Callable
-
-import numpy as np
 
 from shathenet_utils.backend import keras
 from shathenet_utils.lens.convolutions import convolution, depthwise, pooling, transposed
 from shathenet_utils.lens.known_layers import einsum, separable, softmax, standardise
+from shathenet_utils.lens.moves import MOVES
+from shathenet_utils.lens.operands import arguments_of, constant, operands
 from shathenet_utils.lens.resampling import resampled
-from shathenet_utils.lens.steps import Call, Unknown, reshaped, size, without_batch
+from shathenet_utils.lens.steps import Call, Unknown, without_batch
 
 
 def steps(call: Call) -> list[list[dict]]:
@@ -26,7 +25,7 @@ def steps(call: Call) -> list[list[dict]]:
         parameters = {"parameters": [float(value) for value in given]} if given else {}
         return [[{"kind": "activation", "activation": _UNARY[name][0], **parameters}]]
     if name in _JOINS:
-        return [_join(_JOINS[name], list(_arguments(call).values()), call)]
+        return [_join(_JOINS[name], list(arguments_of(call).values()), call)]
     if name not in _TRANSLATIONS:
         raise Unknown
     if getattr(operation, "data_format", None) == "channels_first":
@@ -35,56 +34,8 @@ def steps(call: Call) -> list[list[dict]]:
     return found if isinstance(found[0], list) else [found]
 
 
-def _arguments(call: Call) -> dict:
-    """What the operation was called with, by the names of its `call`."""
-    bound = inspect.signature(call.node.operation.call).bind(*call.node.arguments.args, **call.node.arguments.kwargs)
-    return dict(bound.arguments)
-
-
-def _constant(value) -> object:
-    """An argument that isn't computed: a Keras variable, or an array of numbers."""
-    if isinstance(value, keras.Variable):
-        return value
-    try:
-        numbers = np.asarray(keras.ops.convert_to_numpy(value))
-    except Exception:  # whatever it is, it is no array
-        raise Unknown("with an argument that holds no numbers") from None
-    if numbers.dtype.kind not in "fiub":
-        raise Unknown("with an argument that holds no numbers")
-    return numbers.astype(np.float32)
-
-
-def _operands(values, call: Call, rank: int | None = None) -> dict:
-    """Operands of a step: inputs, numbers and weights, {"operands": …, "weights": …}.
-
-    rank: of the result, with the batch, where they are joined number by number: inputs must then have it, and constants
-    of the same rank a batch of one.
-    """
-    operands, weights = [], {}
-    for value in values:
-        place = call.place(value)
-        if place is not None:
-            if rank is not None and len(value.shape) != rank:
-                raise Unknown("over the batch")
-            operands.append({"input": place})
-            continue
-        constant = _constant(value)
-        shape = tuple(constant.shape)
-        if rank is not None and len(shape) >= rank:
-            if len(shape) > rank or shape[0] != 1:
-                raise Unknown("over the batch")
-            constant = reshaped(constant, shape[1:])
-        if shape == () and not isinstance(constant, keras.Variable):
-            operands.append({"value": float(constant)})
-        else:
-            name = f"operand {len(operands)}"
-            weights[name] = constant
-            operands.append({"weight": name})
-    return {"operands": operands, "weights": weights}
-
-
 def _join(how: str, values, call: Call) -> list[dict]:
-    found = _operands(values, call, len(call.shape) + 1)
+    found = operands(values, call, len(call.shape) + 1)
     numbers = [operand.get("value") for operand in found["operands"]]
     if len(values) == 2 and (line := _line(how, *numbers)):
         return [{"kind": "scale", "factor": [line[0]], "offset": [line[1]]}]
@@ -125,151 +76,11 @@ def _norm(operation, call: Call) -> list[dict]:
     return [{"kind": "reduce", "how": "norm", "axes": without_batch(operation.axis, len(call.shapes[0]) + 1)}]
 
 
-def _reshape(operation, call: Call) -> list[dict]:
-    if size(call.shape) != size(call.shapes[0]):
-        raise Unknown("over the batch")
-    return [{"kind": "flatten"}]
-
-
-def _expand(operation, call: Call) -> list[dict]:
-    axis = operation.axis if isinstance(operation.axis, tuple | list) else [operation.axis]
-    rank = len(call.shape) + 1
-    if any(one % rank == 0 for one in axis):
-        raise Unknown("over the batch")
-    return [{"kind": "flatten"}]
-
-
-def _squeeze(operation, call: Call) -> list[dict]:
-    if operation.axis is not None:
-        without_batch(operation.axis, len(call.shapes[0]) + 1)
-    return _reshape(operation, call)
-
-
-def _transpose(order_of: Callable) -> Callable:
-    """order_of: from the operation and the places of the axes, the batch's first, to their new order."""
-
-    def translate(operation, call: Call) -> list[dict]:
-        order = order_of(operation, list(range(len(call.shapes[0]) + 1)))
-        if order[0] != 0:
-            raise Unknown("over the batch")
-        return [{"kind": "transpose", "order": [int(axis) - 1 for axis in order[1:]]}]
-
-    return translate
-
-
-def _moved(operation, axes: list[int]) -> list[int]:
-    source, destination = ([axis % len(axes) for axis in some] for some in (operation.source, operation.destination))
-    order = [axis for axis in axes if axis not in source]
-    for to, axis in sorted(zip(destination, source, strict=True)):
-        order.insert(to, axis)
-    return order
-
-
-def _swapped(axes: list[int], one: int, other: int) -> list[int]:
-    axes[one], axes[other] = axes[other], axes[one]
-    return axes
-
-
 def _cast(operation, call: Call) -> list[dict]:
     """Between floating point types, and from truth values, the lens computes on; to whole numbers it would not."""
     if not str(operation.dtype).startswith(("float", "bfloat")):
         raise Unknown(f"to {operation.dtype}")
     return [{"kind": "identity"}]
-
-
-def _take(indices_of: Callable) -> Callable:
-    """indices_of: from the operation, an axis (without the batch) and its places, to those that the output takes."""
-
-    def translate(operation, call: Call) -> list[dict]:
-        shape = call.shapes[0]
-        axes = without_batch(operation.axis, len(shape) + 1)
-        indices = [
-            indices_of(operation, np.arange(side)).tolist() if axis in axes else None for axis, side in enumerate(shape)
-        ]
-        return [{"kind": "take", "indices": indices}]
-
-    return translate
-
-
-def _item(operation, call: Call) -> list[dict]:
-    """A slice of an input: whole numbers, slices, None and … alone, and all of the batch."""
-    key = _arguments(call)["key"]
-    key = list(key) if isinstance(key, tuple | list) else [key]
-    shape, rank = call.shapes[0], len(call.shapes[0]) + 1
-    if not all(one is None or one is Ellipsis or isinstance(one, int | slice) for one in key):
-        raise Unknown("with an index that is computed")
-    used = sum(one is not None and one is not Ellipsis for one in key)
-    if Ellipsis not in key:
-        key.append(Ellipsis)
-    at = key.index(Ellipsis)
-    key = [*key[:at], *[slice(None)] * (rank - used), *key[at + 1 :]]
-    if key[0] != slice(None):
-        raise Unknown("over the batch")
-    kept = [one for one in key if one is not None][1:]
-    indices = [
-        np.atleast_1d(np.arange(side)[one]).tolist() if one != slice(None) else None
-        for one, side in zip(kept, shape, strict=True)
-    ]
-    return [{"kind": "take", "indices": indices}]
-
-
-def _split(operation, call: Call) -> list[list[dict]]:
-    shape = call.shapes[0]
-    (axis,) = without_batch(operation.axis, len(shape) + 1)
-    parts = operation.indices_or_sections
-    found = np.split(np.arange(shape[axis]), parts if isinstance(parts, int) else list(parts))
-    return [
-        [{"kind": "take", "indices": [p.tolist() if at == axis else None for at in range(len(shape))]}] for p in found
-    ]
-
-
-def _unstack(operation, call: Call) -> list[list[dict]]:
-    shape = call.shapes[0]
-    (axis,) = without_batch(operation.axis, len(shape) + 1)
-    return [
-        [{"kind": "take", "indices": [[place] if at == axis else None for at in range(len(shape))]}]
-        for place in range(shape[axis])
-    ]
-
-
-def _tile(operation, call: Call) -> list[dict]:
-    shape = call.shapes[0]
-    repeats = [operation.repeats] if isinstance(operation.repeats, int) else [int(one) for one in operation.repeats]
-    repeats = [1] * (len(shape) + 1 - len(repeats)) + repeats
-    if len(repeats) != len(shape) + 1 or repeats[0] != 1:
-        raise Unknown("over the batch")
-    indices = [np.tile(np.arange(side), times).tolist() for side, times in zip(shape, repeats[1:], strict=True)]
-    return [{"kind": "take", "indices": indices}]
-
-
-def _broadcast(operation, call: Call) -> list[dict]:
-    shape = call.shapes[0]
-    if len(shape) != len(call.shape):
-        raise Unknown("over the batch")
-    indices = [None if one == other else [0] * other for one, other in zip(shape, call.shape, strict=True)]
-    return [{"kind": "take", "indices": indices}]
-
-
-def _pad(operation, call: Call) -> list[dict]:
-    shape, width = call.shapes[0], [tuple(map(int, pair)) for pair in operation.pad_width]
-    width = width * (len(shape) + 1) if len(width) == 1 else width
-    if width[0] != (0, 0):
-        raise Unknown("over the batch")
-    if operation.mode != "constant":
-        if operation.mode not in ("reflect", "symmetric", "edge", "wrap"):
-            raise Unknown(f"with the mode {operation.mode}")
-        pairs = zip(shape, width[1:], strict=True)
-        return [{"kind": "take", "indices": [np.pad(np.arange(n), pair, operation.mode).tolist() for n, pair in pairs]}]
-    value = _arguments(call).get("constant_values")
-    number = 0.0 if value is None else float(_constant(value))
-    return [{"kind": "pad", "padding": [list(pair) for pair in width[1:]], "value": number}]
-
-
-def _concatenate(operation, call: Call) -> list[dict]:
-    (axis,) = without_batch(operation.axis, len(call.shape) + 1)
-    if len(call.shapes) != len(keras.tree.flatten(call.node.arguments.args)):
-        raise Unknown("of constants")
-    return [{"kind": "concatenate", "axis": axis}]
 
 
 def _einsum(operation, call: Call) -> list[dict]:
@@ -278,14 +89,14 @@ def _einsum(operation, call: Call) -> list[dict]:
 
 def _product(equation: str, values, call: Call) -> list[dict]:
     """An einsum of inputs and weights. equation: with the batch of the inputs."""
-    found = _operands(values, call)
+    found = operands(values, call)
     places = [call.place(value) for value in values]
     shapes = [value.shape if place is None else call.shapes[place] for value, place in zip(values, places, strict=True)]
     return [einsum(equation, shapes, found["operands"]) | {"weights": found["weights"]}]
 
 
 def _matmul(operation, call: Call) -> list[dict]:
-    first, second = _arguments(call).values()
+    first, second = arguments_of(call).values()
     ranks = len(first.shape), len(second.shape)
     is_input = [call.place(value) is not None for value in (first, second)]
     if is_input == [True, False] and ranks[1] == 2 and ranks[0] >= 2:
@@ -300,7 +111,7 @@ def _matmul(operation, call: Call) -> list[dict]:
 
 
 def _attention(operation, call: Call) -> list[dict]:
-    given = _arguments(call)
+    given = arguments_of(call)
     query, key, value = (given.pop(name) for name in ("query", "key", "value"))
     scale = given.pop("scale", None)
     if any(one is not None for one in given.values()) or operation.is_causal or operation.attn_logits_soft_cap:
@@ -313,8 +124,8 @@ def _attention(operation, call: Call) -> list[dict]:
     shape = [heads, to, tokens]
     both = [{"input": 0}, {"input": 1}]
     return [
-        {"kind": "einsum", "equation": "tnh,snh->nts", "operands": both, "summed": width, "shape": shape, "inputs": places[:2],
-         "part": "scores"},
+        {"kind": "einsum", "equation": "tnh,snh->nts", "operands": both, "summed": width, "shape": shape,
+         "inputs": places[:2], "part": "scores"},
         {"kind": "scale", "factor": [float(scale or width**-0.5)], "offset": [0.0], "shape": shape, "part": "scaled"},
         {"kind": "activation", "activation": "softmax", "shape": shape, "part": "weights"},
         {"kind": "einsum", "equation": "nts,snh->tnh", "operands": both, "summed": tokens, "inputs": [-1, places[2]]},
@@ -351,7 +162,7 @@ def _only_input_first(call: Call, name: str):
     """The argument of that name, a constant beside the one input. Raises Unknown where it is computed."""
     if len(call.shapes) != 1:
         raise Unknown("with a kernel that is computed")
-    return _constant(_arguments(call)[name])
+    return constant(arguments_of(call)[name])
 
 
 def _pool(how: str) -> Callable:
@@ -363,9 +174,9 @@ def _pool(how: str) -> Callable:
 def _batch_norm(operation, call: Call) -> list[dict]:
     if len(call.shapes) != 1 or operation.axis not in (-1, len(call.shape)):
         raise Unknown("over another axis than the channels")
-    given = _arguments(call)
+    given = arguments_of(call)
     names = {"mean": "mean", "variance": "variance", "beta": "offset", "gamma": "scale"}
-    weights = {name: _constant(given[of]) for name, of in names.items() if given.get(of) is not None}
+    weights = {name: constant(given[of]) for name, of in names.items() if given.get(of) is not None}
     return [{"kind": "norm", "epsilon": float(operation.epsilon), "weights": weights}]
 
 
@@ -373,9 +184,9 @@ def _standardised(how: str, epsilon_of: Callable, gamma: str = "gamma") -> Calla
     def translate(operation, call: Call) -> list[dict]:
         if len(call.shapes) != 1:
             raise Unknown("with weights that are computed")
-        given = _arguments(call)
+        given = arguments_of(call)
         named = {"gamma": given.get(gamma), "beta": given.get("beta")}
-        named = {name: value if value is None else _constant(value) for name, value in named.items()}
+        named = {name: value if value is None else constant(value) for name, value in named.items()}
         own = "deviation" if getattr(operation, "rms_scaling", False) else how
         axes = without_batch(operation.axis, len(call.shape) + 1)
         return [standardise(own, axes, epsilon_of(operation), call, **named)]
@@ -398,7 +209,7 @@ def _resize(operation, call: Call) -> list[dict]:
 
 
 def _where(operation, call: Call) -> list[dict]:
-    values = list(_arguments(call).values())
+    values = list(arguments_of(call).values())
     if len(values) != 3 or any(value is None for value in values):
         raise Unknown("without two choices")
     return _join("where", values, call)
@@ -436,15 +247,7 @@ _TRANSLATIONS = {
     "Min": _reduce("min"), "Amin": _reduce("min"), "Prod": _reduce("prod"), "Var": _reduce("var"),
     "Std": _reduce("std"), "Logsumexp": _reduce("logsumexp"), "Any": _reduce("max"), "All": _reduce("min"),
     "Moments": _moments, "Norm": _norm,
-    "Reshape": _reshape, "ExpandDims": _expand, "Squeeze": _squeeze,
-    "Transpose": _transpose(lambda operation, axes: operation.axes or axes[::-1]),
-    "Swapaxes": _transpose(lambda operation, axes: _swapped(axes, operation.axis1, operation.axis2)),
-    "Moveaxis": _transpose(_moved),
-    "GetItem": _item, "Split": _split, "Unstack": _unstack, "Tile": _tile, "BroadcastTo": _broadcast, "Pad": _pad,
-    "Flip": _take(lambda operation, places: places[::-1]),
-    "Roll": _take(lambda operation, places: np.roll(places, operation.shift)),
-    "Repeat": _take(lambda operation, places: np.repeat(places, operation.repeats)),
-    "Concatenate": _concatenate, "Stack": _concatenate,
+    **MOVES,
     "Einsum": _einsum, "Matmul": _matmul, "Dot": _matmul, "DotProductAttention": _attention,
     "Conv": _conv, "DepthwiseConv": _depthwise, "SeparableConv": _separable, "ConvTranspose": _conv_transpose,
     "MaxPool": _pool("max"), "AveragePool": _pool("average"),

@@ -27,8 +27,8 @@ def payload(
     """All that the lens shows of a network, ready for JSON.
 
     model: see `graph.graph`. images: uint8 (n, height, width, channels), see `images.prepared`; none at all is allowed.
-    labels: numbers of `classes`, (n,), (n, 1) or one-hot. classes: the names of the network's outputs, or of the two that
-    a single output tells apart. weight_history: what a run kept of its epochs, as `weights.load_arrays` reads it;
+    labels: numbers of `classes`, (n,), (n, 1) or one-hot. classes: the names of the network's outputs, or of the two
+    that a single output tells apart. weight_history: what a run kept of its epochs, as `weights.load_arrays` reads it;
     without, the model's own weights are shown. epochs: at most so many of them, first and last included, beside
     those that a large network kept of all its layers. history: a record's, for its curve. output: which of several
     outputs, by name or number, or the layer that is the last one shown. head: what the outputs are, one of
@@ -43,8 +43,8 @@ def payload(
     images, notes = prepared(images, found.layers[0]["shape"], model.name)
     if input_range is None and not _scales(found.layers):
         notes.append(
-            f"No layer of {model.name} scales its input. If it was trained on numbers from 0 to 1, or from −1 to 1, open "
-            "it with input_range=(0, 1) or (-1, 1)."
+            f"No layer of {model.name} scales its input. If it was trained on numbers from 0 to 1, or from −1 to 1, "
+            "open it with input_range=(0, 1) or (-1, 1)."
         )
     classes = None if classes is None else [str(name) for name in classes]
     shown, more = head_of(found.layers, classes, _loss_of(model, output), head)

@@ -81,10 +81,12 @@ class Lens:
         if sum(letters) + sum(images) <= LARGE_PAGE:
             return
         size, of_weights = (round(count / 1e6) for count in (sum(letters) + sum(images), sum(letters)))
-        advice = "open it with fewer images" if sum(images) > sum(letters) else (
-            "with output=, a layer's name, the lens goes as far as that layer and leaves out what follows, such as large "
-            "dense layers; of a run's epochs, epochs=2 keeps the first and the last"
-        )  # fmt: skip
+        advice = "open it with fewer images"
+        if sum(letters) > sum(images):
+            advice = (
+                "with output=, a layer's name, the lens goes as far as that layer and leaves out what follows, such as "
+                "large dense layers; of a run's epochs, epochs=2 keeps the first and the last"
+            )
         warnings.warn(f"{what} {size} MB, {of_weights} of them weights: {advice}.", stacklevel=3)
 
     def _repr_mimebundle_(self, include=None, exclude=None):

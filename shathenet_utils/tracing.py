@@ -1,7 +1,7 @@
 """A layer or a function of a reader's own as a functional model that computes the same in inference.
 
-Its code is run on symbolic tensors: where it uses Keras's layers and `keras.ops` alone, that leaves a graph. The graph is
-then compared with the code on random numbers, for code may do what no graph holds.
+Its code is run on symbolic tensors: where it uses Keras's layers and `keras.ops` alone, that leaves a graph. The graph
+is then compared with the code on random numbers, for code may do what no graph holds.
 """
 
 import contextlib
@@ -12,7 +12,10 @@ from collections.abc import Callable
 import numpy as np
 
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.lens.steps import Unknown
+
+
+class Untraceable(Exception):
+    """Code that leaves no graph, or not one that computes the same; its words say which, if it is the latter."""
 
 
 def call_of(node) -> Callable[..., tuple[tuple, dict]]:
@@ -30,7 +33,7 @@ def traced_layer(layer, tensors, arguments=lambda tensor: ((tensor,), {})) -> ke
     """The functional model that a layer's `call` makes in inference.
 
     tensors: Keras tensors, whose shapes and dtypes the model's inputs take. arguments: a function from as many tensors
-    to what the layer is called with, (args, kwargs). Raises Unknown where its code can't be followed.
+    to what the layer is called with, (args, kwargs). Raises Untraceable where its code can't be followed.
     """
     signature = inspect.signature(layer.call)
     inference = {"training": False} if "training" in signature.parameters else {}
@@ -79,7 +82,7 @@ def _joining_symbols(variables):
 
 def traced_function(function: Callable, shape) -> keras.Model:
     """The functional model that a function of a tensor, or a layer as a function, makes of one of a shape without the
-    batch. Raises Unknown where its code can't be followed."""
+    batch. Raises Untraceable where its code can't be followed."""
     within = list(function._flatten_layers()) if isinstance(function, layers.Layer) else []
     return _traced(function, function, [keras.KerasTensor((None, *shape))], within)
 
@@ -90,14 +93,14 @@ def _traced(symbolic: Callable, numeric: Callable, tensors, layers_inside: list)
     try:
         outputs = keras.tree.flatten(symbolic(*inputs))
         if not outputs or not all(isinstance(one, keras.KerasTensor) for one in outputs):
-            raise Unknown
+            raise Untraceable
         inside = keras.Model(inputs, outputs)
         for seed in (0, 1):
             _compare(inside, numeric, [_random(tensor, seed) for tensor in tensors])
-    except Unknown:
+    except Untraceable:
         raise
     except Exception:  # whatever a reader's code does with a tensor that holds no numbers
-        raise Unknown from None
+        raise Untraceable from None
     finally:
         for one, inbound, outbound in nodes:  # the reader's layers are left as they were
             del one._inbound_nodes[inbound:], one._outbound_nodes[outbound:]
@@ -110,10 +113,10 @@ def _random(tensor, seed: int):
 
 
 def _compare(inside: keras.Model, numeric: Callable, values: list) -> None:
-    """Raises Unknown unless the model computes what the code does."""
+    """Raises Untraceable unless the model computes what the code does."""
     theirs, ours = keras.tree.flatten(numeric(*values)), keras.tree.flatten(inside(values, training=False))
     for one, other in zip(theirs, ours, strict=True):
         one, other = (np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in (one, other))
         close = one.shape == other.shape and np.allclose(one, other, rtol=1e-4, atol=1e-5 * max(1, abs(one).max()))
         if not close:
-            raise Unknown("which computes something else each time")
+            raise Untraceable("which computes something else each time")
