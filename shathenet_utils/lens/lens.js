@@ -140,7 +140,8 @@ function sameSpot({ row, column }, from, to) {
 
 // Activations, by Keras's names.
 
-/** The error function, to some 1e-15: a series near zero, a continued fraction beyond. */
+/** The error function, to some 1e-15: a series near zero, a continued fraction beyond.
+ * @param {number} x */
 function erf(x) {
   const t = Math.abs(x);
   let value;
@@ -159,11 +160,15 @@ function erf(x) {
   return x < 0 ? -value : value;
 }
 
+/** @type {(x: number) => number} */
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+/** @type {(x: number) => number} */
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+/** @type {(x: number, low: number, high: number) => number} */
 const clip = (x, low, high) => Math.min(Math.max(x, low), high);
 
-/** Functions of one number, by Keras's names, and their parameters; softmax, of all channels, is apart. */
+/** Functions of one number, by Keras's names, and their parameters; softmax, of all channels, is apart.
+ * @type {Record<string, (x: number, ...parameters: any[]) => number>} */
 const ACTIVATIONS = {
   linear: (x) => x,
   relu: (x) => (x > 0 ? x : x === x ? 0 : x),
@@ -221,7 +226,9 @@ const ACTIVATIONS = {
   logical_not: (x) => Number(!x),
 };
 
-/** The function of one number that a layer applies last; null for none, and for those that need more than one. */
+/** The function of one number that a layer applies last; null for none, and for those that need more than one.
+ * @param {import("./types.d.ts").Layer} layer
+ * @returns {((x: number) => number) | null} */
 function activationOf(layer) {
   const name = layer.activation ?? "linear", parameters = layer.parameters ?? [];
   if (["linear", "softmax", "log_softmax", "prelu"].includes(name)) return null;
@@ -297,7 +304,7 @@ const JOINS = {
  *  @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights @returns {Tensor[]} */
 function operandsOf(layer, inputs, weights) {
   if (!layer.operands) return inputs;
-  return layer.operands.map(({ input, weight, value }) =>
+  return layer.operands.map((/** @type {{ input?: number, weight?: string, value: number }} */ { input, weight, value }) =>
     input !== undefined ? inputs[input] : weight !== undefined ? weights[weight] : { shape: [], data: Float32Array.of(value) });
 }
 
@@ -571,11 +578,13 @@ function multiply(x, many, depth, blocks, filters, bias, out, at, stride = filte
 // channels; sums are kept in double precision, so that results agree with Keras's up to its own rounding.
 
 /** @typedef {import("./types.d.ts").Layer} Layer */
+/** @typedef {import("./types.d.ts").Geometry} Geometry */
 /** @typedef {import("./types.d.ts").Tensor} Tensor */
 /** @typedef {import("./types.d.ts").Weights} Weights */
 
 /** The padding before the first pixel, for a window of `side` pixels, `dilation` apart: TensorFlow's SAME puts the odd
- *  one at the end. */
+ *  one at the end.
+ * @type {(padding: string, input: number, output: number, side: number, stride: number, dilation: number) => number} */
 function padBefore(padding, input, output, side, stride, dilation) {
   if (padding !== "same") return 0;
   const reach = (side - 1) * dilation + 1;
@@ -584,7 +593,11 @@ function padBefore(padding, input, output, side, stride, dilation) {
 
 /** How a convolution's or a pool's window moves: rows and columns of the output, height and width of the window, steps
  *  down and to the right, distances within it, the padding above and to the left, and how far apart the input's pixels
- *  lie, with zeros between: 1, but for a transposed convolution. */
+ *  lie, with zeros between: 1, but for a transposed convolution.
+ * @param {Layer} layer
+ * @param {number[]} input
+ * @param {number[]} kernel
+ * @returns {import("./types.d.ts").Geometry} */
 function geometry(layer, input, kernel) {
   const [rows, columns] = layer.shape, [dilateRows, dilateColumns] = layer.dilation ?? [1, 1];
   const [spreadRows, spreadColumns] = layer.spread ?? [1, 1];
@@ -598,12 +611,14 @@ function geometry(layer, input, kernel) {
   };
 }
 
-/** Which row of the input lies under a row of a window, or column; below zero for none: padding, or a zero between. */
+/** Which row of the input lies under a row of a window, or column; below zero for none: padding, or a zero between.
+ * @type {(place: number, input: number, spread: number) => number} */
 function under(place, input, spread) {
   return place >= 0 && place % spread === 0 && place < input * spread ? place / spread : -1;
 }
 
-/** One row of a convolution's output, written into `out`. */
+/** One row of a convolution's output, written into `out`.
+ * @type {(layer: Layer, x: Tensor, weights: Weights, g: Geometry, row: number, out: Float32Array) => void} */
 function convRow(layer, x, { kernel, bias }, g, row, out) {
   const [kernelRows, kernelColumns, inner, filters] = kernel.shape, [height, width, channels] = x.shape;
   const sums = new Float64Array(filters), perGroup = filters / layer.groups;
@@ -637,7 +652,8 @@ function convRow(layer, x, { kernel, bias }, g, row, out) {
 }
 
 /** A function that writes one row of a convolution's output into `out`: all windows of the row, as the rows of a matrix,
- *  times the filters, which is quicker than `convRow` where a group has several filters. */
+ *  times the filters, which is quicker than `convRow` where a group has several filters.
+ * @type {(layer: Layer, x: Tensor, weights: Weights, g: Geometry, out: Float32Array) => (row: number) => void} */
 function rowByBlocks(layer, x, { kernel, bias }, g, out) {
   const [, , inner, filters] = kernel.shape, [height, width, channels] = x.shape, many = filters / layer.groups;
   const depth = g.height * g.width * inner, windows = roomFor(g.columns, depth);
@@ -660,11 +676,16 @@ function rowByBlocks(layer, x, { kernel, bias }, g, out) {
   };
 }
 
-/** A convolution, row by row: yields after each. */
+/** A convolution, row by row: yields after each.
+ * @param {Layer} layer
+ * @param {Tensor[]} inputs
+ * @param {Weights} weights
+ * @returns {Generator<number, Float32Array>} */
 function* conv(layer, [x], weights) {
   const g = geometry(layer, x.shape, weights.kernel.shape), out = new Float32Array(size(layer.shape));
   const several = weights.kernel.shape[3] / layer.groups > 3;
-  const writeRow = several ? rowByBlocks(layer, x, weights, g, out) : (row) => convRow(layer, x, weights, g, row, out);
+  const writeRow = several ? rowByBlocks(layer, x, weights, g, out)
+    : (/** @type {number} */ row) => convRow(layer, x, weights, g, row, out);
   for (let row = 0; row < g.rows; row++) {
     writeRow(row);
     yield (row + 1) / g.rows;
@@ -672,6 +693,7 @@ function* conv(layer, [x], weights) {
   return out;
 }
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 function pool(layer, [x]) {
   const [height, width, channels] = x.shape, g = geometry(layer, x.shape, layer.size);
   const out = new Float32Array(size(layer.shape)), mean = layer.how === "average";
@@ -697,6 +719,7 @@ function pool(layer, [x]) {
   return out;
 }
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 function globalPool(layer, [x]) {
   const channels = x.shape[2], places = x.data.length / channels, mean = layer.how === "average";
   return Float32Array.from({ length: channels }, (_, c) => {
@@ -709,6 +732,7 @@ function globalPool(layer, [x]) {
   });
 }
 
+/** @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights */
 function dense(layer, [x], weights) {
   const [inputs, units] = weights.kernel.shape, places = x.data.length / inputs;
   const out = new Float32Array(places * units), sums = new Float64Array(units);
@@ -731,7 +755,8 @@ function dense(layer, [x], weights) {
   return out;
 }
 
-/** A batch norm as y = factor · x + offset, by channel: {factor, offset}. */
+/** A batch norm as y = factor · x + offset, by channel: {factor, offset}.
+ * @param {Layer} layer @param {Weights} weights */
 function normAsLine(layer, weights) {
   const channels = weights.mean.data.length;
   const factor = Float64Array.from({ length: channels }, (_, c) =>
@@ -740,12 +765,14 @@ function normAsLine(layer, weights) {
   return { factor, offset };
 }
 
+/** @param {Tensor} x @param {ArrayLike<number>} factor @param {ArrayLike<number>} offset */
 function line(x, factor, offset) {
   const many = factor.length, more = offset.length;
   return x.data.map((value, i) => value * factor[i % many] + offset[i % more]);
 }
 
-/** Where the pixels of an enlarged or reduced side come from: [first, second, weight of the second] each. */
+/** Where the pixels of an enlarged or reduced side come from: [first, second, weight of the second] each.
+ * @type {(input: number, output: number, how: string) => [number, number, number][]} */
 function sources(input, output, how) {
   return Array.from({ length: output }, (_, i) => {
     if (how === "nearest") {
@@ -753,14 +780,15 @@ function sources(input, output, how) {
       return [from, from, 0];
     }
     const place = Math.fround(Math.fround((i + 0.5) * Math.fround(input / output)) - 0.5);
-    const from = Math.floor(place), clamp = (at) => Math.min(Math.max(at, 0), input - 1);
+    const from = Math.floor(place), clamp = (/** @type {number} */ at) => Math.min(Math.max(at, 0), input - 1);
     return [clamp(from), clamp(from + 1), place - from];
   });
 }
 
-/** A number between two. */
+/** A number between two. @type {(first: number, second: number, share: number) => number} */
 const between = (first, second, share) => first + (second - first) * share;
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 function resize(layer, [x]) {
   if (layer.how === "weights") return resample(layer, x);
   const [height, width, channels] = x.shape, [rows, columns] = layer.shape;
@@ -770,7 +798,7 @@ function resize(layer, [x]) {
   for (const [up, low, v] of down) {
     for (const [near, far, u] of right) {
       for (let c = 0; c < channels; c++, at++) {
-        const pick = (y, z) => x.data[(y * width + z) * channels + c];
+        const pick = (/** @type {number} */ y, /** @type {number} */ z) => x.data[(y * width + z) * channels + c];
         out[at] = between(between(pick(up, near), pick(up, far), u), between(pick(low, near), pick(low, far), u), v);
       }
     }
@@ -778,7 +806,7 @@ function resize(layer, [x]) {
   return out;
 }
 
-/** A map whose rows and columns are weighted sums of another's: [first, shares] for each. */
+/** A map whose rows and columns are weighted sums of another's: [first, shares] for each. @param {Layer} layer @param {Tensor} x */
 function resample(layer, { shape: [height, width, channels], data }) {
   const [rows, columns] = layer.shape, across = new Float64Array(height * columns * channels);
   for (let y = 0; y < height; y++) {
@@ -800,11 +828,13 @@ function resample(layer, { shape: [height, width, channels], data }) {
   return Float32Array.from(sums);
 }
 
-/** Of numbers, `channels` at a time, the softmax. */
+/** Of numbers, `channels` at a time, the softmax. @type {(data: Float32Array, channels: number) => Float32Array} */
 const softmax = (data, channels) => softmaxOver({ shape: [data.length / channels, channels], data }, [1], false);
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 const same = (layer, [x]) => x.data.slice();
 
+/** @type {Record<string, (layer: Layer, inputs: Tensor[], weights: Weights) => any>} */
 const KINDS = {
   conv, dense, pool, resize, join, concatenate, transpose, take, reduce, standardise, einsum,
   global_pool: globalPool,
@@ -819,7 +849,11 @@ const KINDS = {
   activation: (layer, [x], weights) => (layer.activation === "prelu" ? prelu(x, weights.alpha) : x.data.slice()),
 };
 
-/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done. */
+/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done.
+ * @param {Layer} layer
+ * @param {Tensor[]} inputs
+ * @param {Weights} weights
+ * @returns {Generator<number, Tensor>} */
 function* compute(layer, inputs, weights) {
   let data = KINDS[layer.kind](layer, inputs, weights);
   if (layer.kind === "conv") data = yield* data;
@@ -828,15 +862,18 @@ function* compute(layer, inputs, weights) {
     data = softmaxOver({ shape, data }, [last], activation === "log_softmax");
   }
   const each = activationOf(layer);
-  if (each) data = data.map((value) => each(value));
+  if (each) data = data.map((/** @type {number} */ value) => each(value));
   return { shape, data };
 }
 
-/** What a layer costs, in multiply-adds or numbers written. */
+/** What a layer costs, in multiply-adds or numbers written.
+ * @param {Layer} layer
+ * @param {Layer[]} layers
+ * @returns {number} */
 function costOf(layer, layers) {
   const many = size(layer.shape);
   if (layer.kind === "conv") return many * layer.kernel_shape[0] * layer.kernel_shape[1] * layer.kernel_shape[2];
-  if (layer.kind === "dense") return many * layers[layer.inputs[0]].shape.at(-1);
+  if (layer.kind === "dense") return many * (layers[layer.inputs[0]].shape.at(-1) ?? 1);
   return layer.kind === "einsum" ? many * layer.summed : many;
 }
 
@@ -1310,19 +1347,28 @@ const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
 // Receptive fields, and the sums behind a number of a convolution.
 
+/** @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {import("./types.d.ts").Geometry} Geometry
+ *  @typedef {[number, number, number, number]} Area top, bottom, left, right */
+
+/** @type {(value: number, low: number, high: number) => number} */
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** Kinds of layers whose numbers come from the same place of their inputs, whatever the channel. */
 const LOCAL = ["activation", "dense", "identity", "join", "norm", "scale"];
 
-/** Whether a layer that acts along axes, which are then its last one alone, leaves rows and columns apart. */
+/** Whether a layer that acts along axes, which are then its last one alone, leaves rows and columns apart.
+ * @param {Layer} layer */
 const alongChannels = ({ kind, axis, axes, groups }) =>
   kind === "concatenate" ? (axis ?? 2) === 2 : ["softmax", "standardise"].includes(kind) && !groups && String(axes) === "2";
 
 /** The part of a layer's input that a part of its output depends on: [top, bottom, left, right], whole pixels, ends
- *  included, clipped where padding begins. A layer that is known to mix rows or columns otherwise depends on all. */
+ *  included, clipped where padding begins. A layer that is known to mix rows or columns otherwise depends on all.
+ * @type {(layer: Layer, input: number[], part: Area, kernelShape: number[]) => Area} */
 function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
-  const [height, width] = input, all = [0, height - 1, 0, width - 1];
+  const [height, width] = input, all = /** @type {Area} */ ([0, height - 1, 0, width - 1]);
+  /** @type {(...part: Area) => Area} */
   const clipped = (a, b, c, d) =>
     [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
   if (layer.shape.length < 3 || input.length !== 3) return all;
@@ -1335,6 +1381,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
       Math.floor((right * g.right - g.left + (g.width - 1) * g.dilateColumns) / g.spreadColumns));
   }
   if (layer.kind === "resize" && layer.how === "weights") {
+    /** @type {(taps: [number, number[]][], from: number, to: number) => [number, number]} */
     const reach = (taps, from, to) => {
       const some = taps.slice(from, to + 1).filter(([, shares]) => shares.length);
       return [Math.min(...some.map(([first]) => first)), Math.max(...some.map(([first, shares]) => first + shares.length - 1))];
@@ -1343,7 +1390,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
   }
   if (layer.kind === "resize") {
     const down = sources(height, layer.shape[0], layer.how), across = sources(width, layer.shape[1], layer.how);
-    const reach = ([from, to, weight]) => [from, weight ? to : from];
+    const reach = (/** @type {number[]} */ [from, to, weight]) => [from, weight ? to : from];
     return clipped(reach(down[top])[0], reach(down[bottom])[1], reach(across[left])[0], reach(across[right])[1]);
   }
   if (layer.kind === "pad" || layer.kind === "crop") {
@@ -1351,6 +1398,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
     return clipped(top - rows, bottom - rows, left - columns, right - columns);
   }
   if (layer.kind === "take") {
+    /** @type {(places: number[] | null, from: number, to: number) => [number, number]} */
     const reach = (places, from, to) => {
       const some = places?.slice(from, to + 1) ?? [from, to];
       return [Math.min(...some), Math.max(...some)];
@@ -1360,8 +1408,10 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
   return LOCAL.includes(layer.kind) || alongChannels(layer) ? clipped(top, bottom, left, right) : all;
 }
 
-/** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
+/** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`.
+ * @type {(layers: Layer[], place: number, row: number, column: number) => Area | null} */
 function receptiveField(layers, place, row, column) {
+  /** @type {Map<number, Area>} */
   const parts = new Map([[place, layers[place].shape.length === 3 ? [row, row, column, column] : [0, 0, 0, 0]]]);
   for (let at = place; at > 0; at--) {
     const part = parts.get(at), layer = layers[at];
@@ -1381,7 +1431,8 @@ function receptiveField(layers, place, row, column) {
 }
 
 /** The numbers of a channel under the window of an output, row by row; null in the padding, and
- *  where a transposed convolution puts a zero between. */
+ *  where a transposed convolution puts a zero between.
+ * @type {(g: Geometry, x: Tensor, row: number, column: number, channel: number) => (number | null)[]} */
 function windowOf(g, x, row, column, channel) {
   const [height, width, channels] = x.shape, found = [];
   for (let a = 0; a < g.height; a++) {
@@ -1394,18 +1445,22 @@ function windowOf(g, x, row, column, channel) {
   return found;
 }
 
-/** A filter's weights for one of its input channels, row by row. */
+/** A filter's weights for one of its input channels, row by row.
+ * @type {(kernel: Tensor, filter: number, c: number) => number[]} */
 function cellsOf({ shape: [rows, columns, inner, filters], data }, filter, c) {
   return Array.from({ length: rows * columns }, (_, at) => data[(at * inner + c) * filters + filter]);
 }
 
-/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum. */
+/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum.
+ * @type {(layer: Layer, x: Tensor, weights: import("./types.d.ts").Weights, row: number, column: number, filter: number) => {
+ *   rows: number, columns: number, bias: number, sum: number,
+ *   parts: { channel: number, window: (number | null)[], kernel: number[], sum: number }[] }} */
 function arithmetic(layer, x, { kernel, bias }, row, column, filter) {
   const [rows, columns, inner, filters] = kernel.shape, g = geometry(layer, x.shape, kernel.shape);
   const first = Math.floor(filter / (filters / layer.groups)) * inner, added = bias ? bias.data[filter] : 0;
   const parts = Array.from({ length: inner }, (_, c) => {
     const window = windowOf(g, x, row, column, first + c), cells = cellsOf(kernel, filter, c);
-    return { channel: first + c, window, kernel: cells, sum: cells.reduce((sum, cell, at) => sum + cell * window[at], 0) };
+    return { channel: first + c, window, kernel: cells, sum: cells.reduce((sum, cell, at) => sum + cell * (window[at] ?? 0), 0) };
   });
   return { rows, columns, parts, bias: added, sum: parts.reduce((total, part) => total + part.sum, added) };
 }

@@ -1,6 +1,7 @@
 // Activations, by Keras's names.
 
-/** The error function, to some 1e-15: a series near zero, a continued fraction beyond. */
+/** The error function, to some 1e-15: a series near zero, a continued fraction beyond.
+ * @param {number} x */
 function erf(x) {
   const t = Math.abs(x);
   let value;
@@ -19,11 +20,15 @@ function erf(x) {
   return x < 0 ? -value : value;
 }
 
+/** @type {(x: number) => number} */
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));
+/** @type {(x: number) => number} */
 const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
+/** @type {(x: number, low: number, high: number) => number} */
 const clip = (x, low, high) => Math.min(Math.max(x, low), high);
 
-/** Functions of one number, by Keras's names, and their parameters; softmax, of all channels, is apart. */
+/** Functions of one number, by Keras's names, and their parameters; softmax, of all channels, is apart.
+ * @type {Record<string, (x: number, ...parameters: any[]) => number>} */
 const ACTIVATIONS = {
   linear: (x) => x,
   relu: (x) => (x > 0 ? x : x === x ? 0 : x),
@@ -81,7 +86,9 @@ const ACTIVATIONS = {
   logical_not: (x) => Number(!x),
 };
 
-/** The function of one number that a layer applies last; null for none, and for those that need more than one. */
+/** The function of one number that a layer applies last; null for none, and for those that need more than one.
+ * @param {import("./types.d.ts").Layer} layer
+ * @returns {((x: number) => number) | null} */
 export function activationOf(layer) {
   const name = layer.activation ?? "linear", parameters = layer.parameters ?? [];
   if (["linear", "softmax", "log_softmax", "prelu"].includes(name)) return null;

@@ -10,11 +10,13 @@ import {
 import { blocksOf, multiply, roomFor } from "./product.js";
 
 /** @typedef {import("./types.d.ts").Layer} Layer */
+/** @typedef {import("./types.d.ts").Geometry} Geometry */
 /** @typedef {import("./types.d.ts").Tensor} Tensor */
 /** @typedef {import("./types.d.ts").Weights} Weights */
 
 /** The padding before the first pixel, for a window of `side` pixels, `dilation` apart: TensorFlow's SAME puts the odd
- *  one at the end. */
+ *  one at the end.
+ * @type {(padding: string, input: number, output: number, side: number, stride: number, dilation: number) => number} */
 function padBefore(padding, input, output, side, stride, dilation) {
   if (padding !== "same") return 0;
   const reach = (side - 1) * dilation + 1;
@@ -23,7 +25,11 @@ function padBefore(padding, input, output, side, stride, dilation) {
 
 /** How a convolution's or a pool's window moves: rows and columns of the output, height and width of the window, steps
  *  down and to the right, distances within it, the padding above and to the left, and how far apart the input's pixels
- *  lie, with zeros between: 1, but for a transposed convolution. */
+ *  lie, with zeros between: 1, but for a transposed convolution.
+ * @param {Layer} layer
+ * @param {number[]} input
+ * @param {number[]} kernel
+ * @returns {import("./types.d.ts").Geometry} */
 export function geometry(layer, input, kernel) {
   const [rows, columns] = layer.shape, [dilateRows, dilateColumns] = layer.dilation ?? [1, 1];
   const [spreadRows, spreadColumns] = layer.spread ?? [1, 1];
@@ -37,12 +43,14 @@ export function geometry(layer, input, kernel) {
   };
 }
 
-/** Which row of the input lies under a row of a window, or column; below zero for none: padding, or a zero between. */
+/** Which row of the input lies under a row of a window, or column; below zero for none: padding, or a zero between.
+ * @type {(place: number, input: number, spread: number) => number} */
 export function under(place, input, spread) {
   return place >= 0 && place % spread === 0 && place < input * spread ? place / spread : -1;
 }
 
-/** One row of a convolution's output, written into `out`. */
+/** One row of a convolution's output, written into `out`.
+ * @type {(layer: Layer, x: Tensor, weights: Weights, g: Geometry, row: number, out: Float32Array) => void} */
 function convRow(layer, x, { kernel, bias }, g, row, out) {
   const [kernelRows, kernelColumns, inner, filters] = kernel.shape, [height, width, channels] = x.shape;
   const sums = new Float64Array(filters), perGroup = filters / layer.groups;
@@ -76,7 +84,8 @@ function convRow(layer, x, { kernel, bias }, g, row, out) {
 }
 
 /** A function that writes one row of a convolution's output into `out`: all windows of the row, as the rows of a matrix,
- *  times the filters, which is quicker than `convRow` where a group has several filters. */
+ *  times the filters, which is quicker than `convRow` where a group has several filters.
+ * @type {(layer: Layer, x: Tensor, weights: Weights, g: Geometry, out: Float32Array) => (row: number) => void} */
 function rowByBlocks(layer, x, { kernel, bias }, g, out) {
   const [, , inner, filters] = kernel.shape, [height, width, channels] = x.shape, many = filters / layer.groups;
   const depth = g.height * g.width * inner, windows = roomFor(g.columns, depth);
@@ -99,11 +108,16 @@ function rowByBlocks(layer, x, { kernel, bias }, g, out) {
   };
 }
 
-/** A convolution, row by row: yields after each. */
+/** A convolution, row by row: yields after each.
+ * @param {Layer} layer
+ * @param {Tensor[]} inputs
+ * @param {Weights} weights
+ * @returns {Generator<number, Float32Array>} */
 function* conv(layer, [x], weights) {
   const g = geometry(layer, x.shape, weights.kernel.shape), out = new Float32Array(size(layer.shape));
   const several = weights.kernel.shape[3] / layer.groups > 3;
-  const writeRow = several ? rowByBlocks(layer, x, weights, g, out) : (row) => convRow(layer, x, weights, g, row, out);
+  const writeRow = several ? rowByBlocks(layer, x, weights, g, out)
+    : (/** @type {number} */ row) => convRow(layer, x, weights, g, row, out);
   for (let row = 0; row < g.rows; row++) {
     writeRow(row);
     yield (row + 1) / g.rows;
@@ -111,6 +125,7 @@ function* conv(layer, [x], weights) {
   return out;
 }
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 function pool(layer, [x]) {
   const [height, width, channels] = x.shape, g = geometry(layer, x.shape, layer.size);
   const out = new Float32Array(size(layer.shape)), mean = layer.how === "average";
@@ -136,6 +151,7 @@ function pool(layer, [x]) {
   return out;
 }
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 function globalPool(layer, [x]) {
   const channels = x.shape[2], places = x.data.length / channels, mean = layer.how === "average";
   return Float32Array.from({ length: channels }, (_, c) => {
@@ -148,6 +164,7 @@ function globalPool(layer, [x]) {
   });
 }
 
+/** @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights */
 function dense(layer, [x], weights) {
   const [inputs, units] = weights.kernel.shape, places = x.data.length / inputs;
   const out = new Float32Array(places * units), sums = new Float64Array(units);
@@ -170,7 +187,8 @@ function dense(layer, [x], weights) {
   return out;
 }
 
-/** A batch norm as y = factor · x + offset, by channel: {factor, offset}. */
+/** A batch norm as y = factor · x + offset, by channel: {factor, offset}.
+ * @param {Layer} layer @param {Weights} weights */
 function normAsLine(layer, weights) {
   const channels = weights.mean.data.length;
   const factor = Float64Array.from({ length: channels }, (_, c) =>
@@ -179,12 +197,14 @@ function normAsLine(layer, weights) {
   return { factor, offset };
 }
 
+/** @param {Tensor} x @param {ArrayLike<number>} factor @param {ArrayLike<number>} offset */
 function line(x, factor, offset) {
   const many = factor.length, more = offset.length;
   return x.data.map((value, i) => value * factor[i % many] + offset[i % more]);
 }
 
-/** Where the pixels of an enlarged or reduced side come from: [first, second, weight of the second] each. */
+/** Where the pixels of an enlarged or reduced side come from: [first, second, weight of the second] each.
+ * @type {(input: number, output: number, how: string) => [number, number, number][]} */
 export function sources(input, output, how) {
   return Array.from({ length: output }, (_, i) => {
     if (how === "nearest") {
@@ -192,14 +212,15 @@ export function sources(input, output, how) {
       return [from, from, 0];
     }
     const place = Math.fround(Math.fround((i + 0.5) * Math.fround(input / output)) - 0.5);
-    const from = Math.floor(place), clamp = (at) => Math.min(Math.max(at, 0), input - 1);
+    const from = Math.floor(place), clamp = (/** @type {number} */ at) => Math.min(Math.max(at, 0), input - 1);
     return [clamp(from), clamp(from + 1), place - from];
   });
 }
 
-/** A number between two. */
+/** A number between two. @type {(first: number, second: number, share: number) => number} */
 export const between = (first, second, share) => first + (second - first) * share;
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 function resize(layer, [x]) {
   if (layer.how === "weights") return resample(layer, x);
   const [height, width, channels] = x.shape, [rows, columns] = layer.shape;
@@ -209,7 +230,7 @@ function resize(layer, [x]) {
   for (const [up, low, v] of down) {
     for (const [near, far, u] of right) {
       for (let c = 0; c < channels; c++, at++) {
-        const pick = (y, z) => x.data[(y * width + z) * channels + c];
+        const pick = (/** @type {number} */ y, /** @type {number} */ z) => x.data[(y * width + z) * channels + c];
         out[at] = between(between(pick(up, near), pick(up, far), u), between(pick(low, near), pick(low, far), u), v);
       }
     }
@@ -217,7 +238,7 @@ function resize(layer, [x]) {
   return out;
 }
 
-/** A map whose rows and columns are weighted sums of another's: [first, shares] for each. */
+/** A map whose rows and columns are weighted sums of another's: [first, shares] for each. @param {Layer} layer @param {Tensor} x */
 function resample(layer, { shape: [height, width, channels], data }) {
   const [rows, columns] = layer.shape, across = new Float64Array(height * columns * channels);
   for (let y = 0; y < height; y++) {
@@ -239,11 +260,13 @@ function resample(layer, { shape: [height, width, channels], data }) {
   return Float32Array.from(sums);
 }
 
-/** Of numbers, `channels` at a time, the softmax. */
+/** Of numbers, `channels` at a time, the softmax. @type {(data: Float32Array, channels: number) => Float32Array} */
 export const softmax = (data, channels) => softmaxOver({ shape: [data.length / channels, channels], data }, [1], false);
 
+/** @param {Layer} layer @param {Tensor[]} inputs */
 const same = (layer, [x]) => x.data.slice();
 
+/** @type {Record<string, (layer: Layer, inputs: Tensor[], weights: Weights) => any>} */
 const KINDS = {
   conv, dense, pool, resize, join, concatenate, transpose, take, reduce, standardise, einsum,
   global_pool: globalPool,
@@ -258,7 +281,11 @@ const KINDS = {
   activation: (layer, [x], weights) => (layer.activation === "prelu" ? prelu(x, weights.alpha) : x.data.slice()),
 };
 
-/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done. */
+/** A layer's output: {shape, data}. inputs: maps; weights: name → {shape, data}. Tells what share of it is done.
+ * @param {Layer} layer
+ * @param {Tensor[]} inputs
+ * @param {Weights} weights
+ * @returns {Generator<number, Tensor>} */
 export function* compute(layer, inputs, weights) {
   let data = KINDS[layer.kind](layer, inputs, weights);
   if (layer.kind === "conv") data = yield* data;
@@ -267,14 +294,17 @@ export function* compute(layer, inputs, weights) {
     data = softmaxOver({ shape, data }, [last], activation === "log_softmax");
   }
   const each = activationOf(layer);
-  if (each) data = data.map((value) => each(value));
+  if (each) data = data.map((/** @type {number} */ value) => each(value));
   return { shape, data };
 }
 
-/** What a layer costs, in multiply-adds or numbers written. */
+/** What a layer costs, in multiply-adds or numbers written.
+ * @param {Layer} layer
+ * @param {Layer[]} layers
+ * @returns {number} */
 export function costOf(layer, layers) {
   const many = size(layer.shape);
   if (layer.kind === "conv") return many * layer.kernel_shape[0] * layer.kernel_shape[1] * layer.kernel_shape[2];
-  if (layer.kind === "dense") return many * layers[layer.inputs[0]].shape.at(-1);
+  if (layer.kind === "dense") return many * (layers[layer.inputs[0]].shape.at(-1) ?? 1);
   return layer.kind === "einsum" ? many * layer.summed : many;
 }

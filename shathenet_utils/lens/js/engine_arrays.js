@@ -62,7 +62,7 @@ const JOINS = {
  *  @param {Layer} layer @param {Tensor[]} inputs @param {Weights} weights @returns {Tensor[]} */
 export function operandsOf(layer, inputs, weights) {
   if (!layer.operands) return inputs;
-  return layer.operands.map(({ input, weight, value }) =>
+  return layer.operands.map((/** @type {{ input?: number, weight?: string, value: number }} */ { input, weight, value }) =>
     input !== undefined ? inputs[input] : weight !== undefined ? weights[weight] : { shape: [], data: Float32Array.of(value) });
 }
 

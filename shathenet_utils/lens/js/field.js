@@ -3,19 +3,28 @@
 import { geometry, sources, under } from "./engine.js";
 import { framing } from "./engine_arrays.js";
 
+/** @typedef {import("./types.d.ts").Layer} Layer
+ *  @typedef {import("./types.d.ts").Tensor} Tensor
+ *  @typedef {import("./types.d.ts").Geometry} Geometry
+ *  @typedef {[number, number, number, number]} Area top, bottom, left, right */
+
+/** @type {(value: number, low: number, high: number) => number} */
 export const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
 /** Kinds of layers whose numbers come from the same place of their inputs, whatever the channel. */
 const LOCAL = ["activation", "dense", "identity", "join", "norm", "scale"];
 
-/** Whether a layer that acts along axes, which are then its last one alone, leaves rows and columns apart. */
+/** Whether a layer that acts along axes, which are then its last one alone, leaves rows and columns apart.
+ * @param {Layer} layer */
 const alongChannels = ({ kind, axis, axes, groups }) =>
   kind === "concatenate" ? (axis ?? 2) === 2 : ["softmax", "standardise"].includes(kind) && !groups && String(axes) === "2";
 
 /** The part of a layer's input that a part of its output depends on: [top, bottom, left, right], whole pixels, ends
- *  included, clipped where padding begins. A layer that is known to mix rows or columns otherwise depends on all. */
+ *  included, clipped where padding begins. A layer that is known to mix rows or columns otherwise depends on all.
+ * @type {(layer: Layer, input: number[], part: Area, kernelShape: number[]) => Area} */
 function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
-  const [height, width] = input, all = [0, height - 1, 0, width - 1];
+  const [height, width] = input, all = /** @type {Area} */ ([0, height - 1, 0, width - 1]);
+  /** @type {(...part: Area) => Area} */
   const clipped = (a, b, c, d) =>
     [clamp(a, 0, height - 1), clamp(b, 0, height - 1), clamp(c, 0, width - 1), clamp(d, 0, width - 1)];
   if (layer.shape.length < 3 || input.length !== 3) return all;
@@ -28,6 +37,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
       Math.floor((right * g.right - g.left + (g.width - 1) * g.dilateColumns) / g.spreadColumns));
   }
   if (layer.kind === "resize" && layer.how === "weights") {
+    /** @type {(taps: [number, number[]][], from: number, to: number) => [number, number]} */
     const reach = (taps, from, to) => {
       const some = taps.slice(from, to + 1).filter(([, shares]) => shares.length);
       return [Math.min(...some.map(([first]) => first)), Math.max(...some.map(([first, shares]) => first + shares.length - 1))];
@@ -36,7 +46,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
   }
   if (layer.kind === "resize") {
     const down = sources(height, layer.shape[0], layer.how), across = sources(width, layer.shape[1], layer.how);
-    const reach = ([from, to, weight]) => [from, weight ? to : from];
+    const reach = (/** @type {number[]} */ [from, to, weight]) => [from, weight ? to : from];
     return clipped(reach(down[top])[0], reach(down[bottom])[1], reach(across[left])[0], reach(across[right])[1]);
   }
   if (layer.kind === "pad" || layer.kind === "crop") {
@@ -44,6 +54,7 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
     return clipped(top - rows, bottom - rows, left - columns, right - columns);
   }
   if (layer.kind === "take") {
+    /** @type {(places: number[] | null, from: number, to: number) => [number, number]} */
     const reach = (places, from, to) => {
       const some = places?.slice(from, to + 1) ?? [from, to];
       return [Math.min(...some), Math.max(...some)];
@@ -53,8 +64,10 @@ function seenBy(layer, input, [top, bottom, left, right], kernelShape) {
   return LOCAL.includes(layer.kind) || alongChannels(layer) ? clipped(top, bottom, left, right) : all;
 }
 
-/** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`. */
+/** The part of the network's input that the output of `place` at a row and column depends on, as `seenBy`.
+ * @type {(layers: Layer[], place: number, row: number, column: number) => Area | null} */
 export function receptiveField(layers, place, row, column) {
+  /** @type {Map<number, Area>} */
   const parts = new Map([[place, layers[place].shape.length === 3 ? [row, row, column, column] : [0, 0, 0, 0]]]);
   for (let at = place; at > 0; at--) {
     const part = parts.get(at), layer = layers[at];
@@ -74,7 +87,8 @@ export function receptiveField(layers, place, row, column) {
 }
 
 /** The numbers of a channel under the window of an output, row by row; null in the padding, and
- *  where a transposed convolution puts a zero between. */
+ *  where a transposed convolution puts a zero between.
+ * @type {(g: Geometry, x: Tensor, row: number, column: number, channel: number) => (number | null)[]} */
 export function windowOf(g, x, row, column, channel) {
   const [height, width, channels] = x.shape, found = [];
   for (let a = 0; a < g.height; a++) {
@@ -87,18 +101,22 @@ export function windowOf(g, x, row, column, channel) {
   return found;
 }
 
-/** A filter's weights for one of its input channels, row by row. */
+/** A filter's weights for one of its input channels, row by row.
+ * @type {(kernel: Tensor, filter: number, c: number) => number[]} */
 function cellsOf({ shape: [rows, columns, inner, filters], data }, filter, c) {
   return Array.from({ length: rows * columns }, (_, at) => data[(at * inner + c) * filters + filter]);
 }
 
-/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum. */
+/** How an output of a convolution comes about: each input channel's window, kernel and sum; bias and whole sum.
+ * @type {(layer: Layer, x: Tensor, weights: import("./types.d.ts").Weights, row: number, column: number, filter: number) => {
+ *   rows: number, columns: number, bias: number, sum: number,
+ *   parts: { channel: number, window: (number | null)[], kernel: number[], sum: number }[] }} */
 export function arithmetic(layer, x, { kernel, bias }, row, column, filter) {
   const [rows, columns, inner, filters] = kernel.shape, g = geometry(layer, x.shape, kernel.shape);
   const first = Math.floor(filter / (filters / layer.groups)) * inner, added = bias ? bias.data[filter] : 0;
   const parts = Array.from({ length: inner }, (_, c) => {
     const window = windowOf(g, x, row, column, first + c), cells = cellsOf(kernel, filter, c);
-    return { channel: first + c, window, kernel: cells, sum: cells.reduce((sum, cell, at) => sum + cell * window[at], 0) };
+    return { channel: first + c, window, kernel: cells, sum: cells.reduce((sum, cell, at) => sum + cell * (window[at] ?? 0), 0) };
   });
   return { rows, columns, parts, bias: added, sum: parts.reduce((total, part) => total + part.sum, added) };
 }

@@ -35,6 +35,22 @@ export interface Layer {
 
 export type Weights = Record<string, Tensor>;
 
+/** How the window of a convolution or a pool moves, see `geometry`. */
+export interface Geometry {
+  rows: number;
+  columns: number;
+  height: number;
+  width: number;
+  down: number;
+  right: number;
+  dilateRows: number;
+  dilateColumns: number;
+  top: number;
+  left: number;
+  spreadRows: number;
+  spreadColumns: number;
+}
+
 /** What the numbers of the last layer mean. */
 export interface Head {
   kind: "probabilities" | "numbers" | "none";
