@@ -1194,24 +1194,34 @@ class Runner {
     return { what: "listen", id, found };
   }
 
-  /** Work for a slice of time, and once more when others have had theirs. */
+  /** Work when others have had their turn, and again until all is done. */
   goOn() {
     if (this.waiting || !this.next()) return;
     this.waiting = true;
     this.soon(() => {
       this.waiting = false;
-      const begun = performance.now();
-      let share = 0;
-      for (let name = this.next(); name && performance.now() - begun < SLICE; name = this.next()) {
-        const job = /** @type {Generator<number, Answer>} */ (this.jobs[name]), step = job.next();
-        if (step.done) {
-          this.jobs[name] = null;
-          this.answer(step.value);
-        } else if (name === "show") share = step.value;
+      try {
+        this.work();
+      } catch (error) {
+        this.jobs = { show: null, judge: null, listen: null };
+        this.answer({ what: "failed", why: String(error) });
       }
-      if (this.jobs.show) this.answer({ what: "share", share });
       this.goOn();
     });
+  }
+
+  /** Work for a slice of time. */
+  work() {
+    const begun = performance.now();
+    let share = 0;
+    for (let name = this.next(); name && performance.now() - begun < SLICE; name = this.next()) {
+      const job = /** @type {Generator<number, Answer>} */ (this.jobs[name]), step = job.next();
+      if (step.done) {
+        this.jobs[name] = null;
+        this.answer(step.value);
+      } else if (name === "show") share = step.value;
+    }
+    if (this.jobs.show) this.answer({ what: "share", share });
   }
 
   /** The work that comes first. */
@@ -1553,7 +1563,7 @@ p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .not
 @container (min-width: 1060px) { .looking { grid-template-columns: minmax(0, 5fr) minmax(0, 6fr) minmax(0, 8fr); }
   .looking > :last-child { grid-column: auto; } }
 
-.controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin: 4px 0 8px; }
+.controls { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; margin: 4px 0 8px; }
 .stacked { display: grid; gap: 8px; justify-items: start; min-width: 0; }
 label { display: inline-flex; gap: 6px; align-items: center; max-width: 100%; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
@@ -2024,6 +2034,7 @@ function kindOf(layer) {
 const sidesOf = (layer) => layer.shape.join("×") || "one number";
 
 const MOST_PIXELS = 40;  // along a side of a layer's small image
+const MOST_LOOKED_AT = 100_000;  // numbers of a layer, in search of a large one
 
 /** @param {Lens} lens */
 function makeStrip(lens) {
@@ -2050,7 +2061,8 @@ function makeStrip(lens) {
     if (place === 0 && layers[0].shape.length === 3) return paintImage(canvas, lens.imageOf(lens.state.image));
     const [height, width, channels] = out.shape.length === 3 ? out.shape : [1, out.data.length, 1];
     let at = 0;
-    for (let i = 1; i < out.data.length; i++) if (Math.abs(out.data[i]) > Math.abs(out.data[at])) at = i;
+    const step = Math.ceil(out.data.length / MOST_LOOKED_AT) | 1;  // odd, so that no channel is always passed over
+    for (let i = 0; i < out.data.length; i += step) if (Math.abs(out.data[i]) > Math.abs(out.data[at])) at = i;
     const rows = Math.min(height, MOST_PIXELS), columns = Math.min(width, MOST_PIXELS), channel = at % channels;
     const data = Float32Array.from({ length: rows * columns }, (_, pixel) => {
       const y = Math.floor((Math.floor(pixel / columns) * height) / rows), x = Math.floor(((pixel % columns) * width) / columns);
@@ -2529,9 +2541,9 @@ function makeResponses(lens) {
     element: make("div", {}, title, most, dead),
     draw() {
       const { responses, state, layers } = lens, ready = responses.length > 0 && state.channel < responses[0].length;
-      title.hidden = most.hidden = !ready;
+      title.hidden = most.hidden = layers[state.place].kind !== "conv" || !lens.count;
       most.replaceChildren();
-      dead.textContent = "";
+      dead.textContent = title.hidden || ready || !lens.outputs[respondingPlace(lens)] ? "" : `Computing all ${lens.count} images …`;
       if (!ready) return;
       const order = responses.map((found, image) => ({ image, ...found[state.channel] })).sort((a, b) => b.most - a.most);
       for (const { image, most: value, row, column } of order.slice(0, FEW_IMAGES)) {
@@ -2916,6 +2928,11 @@ function render(el, data, options = {}) {
       redraw("strip", "layer", "kernels", "classes", "point", "background");
       flush();
     } else if (answer.what === "share") bar.value = answer.share;
+    else if (answer.what === "failed") {
+      failure.textContent = `The lens could not compute this network: ${answer.why}.`;
+      busy = false;
+      tellBusy();
+    }
     else if (answer.what === "judge" && answer.id === round) views.edit.judge(answer.right);
     else if (answer.what === "listen" && answer.id === round) {
       lens.responses = answer.found;
@@ -3077,6 +3094,7 @@ function render(el, data, options = {}) {
     sum: makeSum(lens, (inner) => views.kernels.lookAt(inner)),
   };
   const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" });
+  const failure = make("p", { className: "note", role: "alert" });
   const panel = (/** @type {string} */ className, /** @type {(Node | string | null)[]} */ ...children) =>
     make("section", { className: `panel ${className}` }, ...children);
   const { heading } = lens;
@@ -3092,7 +3110,7 @@ function render(el, data, options = {}) {
   const notes = [...data.notes, ...(data.rounded === "8 bits" ? ["So that the page stays small, kernels are rounded to 8 bits."] : [])];
   const element = make("div", { className: "lens" },
     make(options.hash ? "h1" : "h2", { className: "title" }, data.title), ...notes.map((text) => make("p", { className: "hint" }, text)),
-    panel("", make("div", { className: "controls" }, views.strip.list, views.epochs.element, views.own.range, bar), views.strip.element, views.map.note),
+    panel("", make("div", { className: "controls" }, views.strip.list, views.epochs.element, views.own.range, bar), views.strip.element, views.map.note, failure),
     panel("", views.choice.element, views.own.element), body);
   root.replaceChildren(make("style", {}, STYLE), element);
   el.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's own keys rest while the keyboard is in here

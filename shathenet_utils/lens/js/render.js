@@ -67,6 +67,11 @@ export function render(el, data, options = {}) {
       redraw("strip", "layer", "kernels", "classes", "point", "background");
       flush();
     } else if (answer.what === "share") bar.value = answer.share;
+    else if (answer.what === "failed") {
+      failure.textContent = `The lens could not compute this network: ${answer.why}.`;
+      busy = false;
+      tellBusy();
+    }
     else if (answer.what === "judge" && answer.id === round) views.edit.judge(answer.right);
     else if (answer.what === "listen" && answer.id === round) {
       lens.responses = answer.found;
@@ -228,6 +233,7 @@ export function render(el, data, options = {}) {
     sum: makeSum(lens, (inner) => views.kernels.lookAt(inner)),
   };
   const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" });
+  const failure = make("p", { className: "note", role: "alert" });
   const panel = (/** @type {string} */ className, /** @type {(Node | string | null)[]} */ ...children) =>
     make("section", { className: `panel ${className}` }, ...children);
   const { heading } = lens;
@@ -243,7 +249,7 @@ export function render(el, data, options = {}) {
   const notes = [...data.notes, ...(data.rounded === "8 bits" ? ["So that the page stays small, kernels are rounded to 8 bits."] : [])];
   const element = make("div", { className: "lens" },
     make(options.hash ? "h1" : "h2", { className: "title" }, data.title), ...notes.map((text) => make("p", { className: "hint" }, text)),
-    panel("", make("div", { className: "controls" }, views.strip.list, views.epochs.element, views.own.range, bar), views.strip.element, views.map.note),
+    panel("", make("div", { className: "controls" }, views.strip.list, views.epochs.element, views.own.range, bar), views.strip.element, views.map.note, failure),
     panel("", views.choice.element, views.own.element), body);
   root.replaceChildren(make("style", {}, STYLE), element);
   el.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's own keys rest while the keyboard is in here

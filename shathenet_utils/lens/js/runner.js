@@ -148,24 +148,34 @@ export class Runner {
     return { what: "listen", id, found };
   }
 
-  /** Work for a slice of time, and once more when others have had theirs. */
+  /** Work when others have had their turn, and again until all is done. */
   goOn() {
     if (this.waiting || !this.next()) return;
     this.waiting = true;
     this.soon(() => {
       this.waiting = false;
-      const begun = performance.now();
-      let share = 0;
-      for (let name = this.next(); name && performance.now() - begun < SLICE; name = this.next()) {
-        const job = /** @type {Generator<number, Answer>} */ (this.jobs[name]), step = job.next();
-        if (step.done) {
-          this.jobs[name] = null;
-          this.answer(step.value);
-        } else if (name === "show") share = step.value;
+      try {
+        this.work();
+      } catch (error) {
+        this.jobs = { show: null, judge: null, listen: null };
+        this.answer({ what: "failed", why: String(error) });
       }
-      if (this.jobs.show) this.answer({ what: "share", share });
       this.goOn();
     });
+  }
+
+  /** Work for a slice of time. */
+  work() {
+    const begun = performance.now();
+    let share = 0;
+    for (let name = this.next(); name && performance.now() - begun < SLICE; name = this.next()) {
+      const job = /** @type {Generator<number, Answer>} */ (this.jobs[name]), step = job.next();
+      if (step.done) {
+        this.jobs[name] = null;
+        this.answer(step.value);
+      } else if (name === "show") share = step.value;
+    }
+    if (this.jobs.show) this.answer({ what: "share", share });
   }
 
   /** The work that comes first. */

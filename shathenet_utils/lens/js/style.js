@@ -25,7 +25,7 @@ p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .not
 @container (min-width: 1060px) { .looking { grid-template-columns: minmax(0, 5fr) minmax(0, 6fr) minmax(0, 8fr); }
   .looking > :last-child { grid-column: auto; } }
 
-.controls { display: flex; flex-wrap: wrap; gap: 8px 14px; align-items: center; margin: 4px 0 8px; }
+.controls { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; margin: 4px 0 8px; }
 .stacked { display: grid; gap: 8px; justify-items: start; min-width: 0; }
 label { display: inline-flex; gap: 6px; align-items: center; max-width: 100%; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);

@@ -120,6 +120,7 @@ export type Question =
 export type Answer =
   | { what: "ready" }
   | { what: "share"; share: number }
+  | { what: "failed"; why: string }
   | { what: "show"; id: number; from: number; outputs: (Tensor | null)[]; trained: Tensor | null }
   | { what: "judge"; id: number; right: { edited: number; trained: number } }
   | { what: "listen"; id: number; found: Strongest[][] };

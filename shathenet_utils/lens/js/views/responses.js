@@ -19,9 +19,9 @@ export function makeResponses(lens) {
     element: make("div", {}, title, most, dead),
     draw() {
       const { responses, state, layers } = lens, ready = responses.length > 0 && state.channel < responses[0].length;
-      title.hidden = most.hidden = !ready;
+      title.hidden = most.hidden = layers[state.place].kind !== "conv" || !lens.count;
       most.replaceChildren();
-      dead.textContent = "";
+      dead.textContent = title.hidden || ready || !lens.outputs[respondingPlace(lens)] ? "" : `Computing all ${lens.count} images …`;
       if (!ready) return;
       const order = responses.map((found, image) => ({ image, ...found[state.channel] })).sort((a, b) => b.most - a.most);
       for (const { image, most: value, row, column } of order.slice(0, FEW_IMAGES)) {

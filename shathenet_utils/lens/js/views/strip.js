@@ -29,6 +29,7 @@ export function kindOf(layer) {
 const sidesOf = (layer) => layer.shape.join("×") || "one number";
 
 const MOST_PIXELS = 40;  // along a side of a layer's small image
+const MOST_LOOKED_AT = 100_000;  // numbers of a layer, in search of a large one
 
 /** @param {Lens} lens */
 export function makeStrip(lens) {
@@ -55,7 +56,8 @@ export function makeStrip(lens) {
     if (place === 0 && layers[0].shape.length === 3) return paintImage(canvas, lens.imageOf(lens.state.image));
     const [height, width, channels] = out.shape.length === 3 ? out.shape : [1, out.data.length, 1];
     let at = 0;
-    for (let i = 1; i < out.data.length; i++) if (Math.abs(out.data[i]) > Math.abs(out.data[at])) at = i;
+    const step = Math.ceil(out.data.length / MOST_LOOKED_AT) | 1;  // odd, so that no channel is always passed over
+    for (let i = 0; i < out.data.length; i += step) if (Math.abs(out.data[i]) > Math.abs(out.data[at])) at = i;
     const rows = Math.min(height, MOST_PIXELS), columns = Math.min(width, MOST_PIXELS), channel = at % channels;
     const data = Float32Array.from({ length: rows * columns }, (_, pixel) => {
       const y = Math.floor((Math.floor(pixel / columns) * height) / rows), x = Math.floor(((pixel % columns) * width) / columns);
