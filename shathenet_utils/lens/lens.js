@@ -1587,7 +1587,8 @@ canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }
 .tiles.images button:last-child { display: flex; gap: 4px; align-items: center; }
 .tiles.strip { flex-wrap: nowrap; overflow-x: auto; padding: 3px 3px 8px; gap: 12px; align-items: stretch; scrollbar-width: thin; }
 .tiles.strip button { flex: none; width: 108px; display: grid; justify-items: center; gap: 4px; position: relative;
-  white-space: pre-line; overflow-wrap: anywhere; align-content: start; color: var(--dim); }
+  align-content: start; color: var(--dim); }
+.tiles.strip span { width: 100%; white-space: pre-line; overflow-wrap: break-word; }
 .tiles.strip button span::first-line { color: var(--ink); font-weight: 600; }
 .tiles.strip button + button::before { content: "›"; position: absolute; left: -11px; top: 14px; color: var(--dim); font-size: 16px; }
 .tiles.strip .pale canvas { visibility: hidden; } .tiles.strip canvas { width: 40px; height: 40px; outline: 1px solid var(--edge); }
@@ -1603,9 +1604,9 @@ canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }
 
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; }
 .classes table { width: 100%; max-width: 420px; margin-top: 10px; } .classes th, .classes td { padding: 2px 4px; font-weight: 400; }
-.classes thead th { color: var(--dim); text-align: right; } .classes th:first-child { text-align: left; overflow-wrap: anywhere; }
+.classes thead th { color: var(--dim); text-align: right; } .classes th:first-child { text-align: left; min-width: 76px; overflow-wrap: break-word; }
 .classes td { text-align: right; white-space: nowrap; } .classes .predicted th, .classes .predicted td { font-weight: 700; }
-.classes .track { width: 40%; } .classes i { display: block; height: 10px; background: var(--bar); border-radius: 0 2px 2px 0; }
+.classes .track { width: 36%; } .classes i { display: block; height: 10px; background: var(--bar); border-radius: 0 2px 2px 0; }
 .classes em { margin-left: 6px; padding: 0 5px; border: 1px solid currentColor; border-radius: 8px; font-style: normal;
   font-weight: 400; font-size: 11px; color: var(--mark); white-space: nowrap; }
 
@@ -1624,6 +1625,13 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 /** @typedef {import("../types.d.ts").Lens} Lens */
 
 const FEW_CLASSES = 10;
+
+/** A change with its sign; in points, of probabilities.
+ * @type {(gain: number, points: boolean) => string} */
+function signed(gain, points) {
+  const text = points ? Math.abs(100 * gain).toFixed(1) : format(Math.abs(gain));
+  return (gain < 0 && Number(text) !== 0 ? "−" : "+") + text;
+}
 
 /** @param {Lens} lens */
 function makeClasses(lens) {
@@ -1652,7 +1660,7 @@ function makeClasses(lens) {
       return make("tr", { className: number === chosen ? "bar predicted" : "bar" },
         make("th", { scope: "row" }, names[number] ?? `output ${number}`, mark),
         chances ? make("td", { className: "track", ariaHidden: "true" }, bar) : null, make("td", {}, print(value)),
-        before ? make("td", {}, `${gain < 0 ? "−" : "+"}${chances ? Math.abs(100 * gain).toFixed(1) : format(Math.abs(gain))}`) : null);
+        before ? make("td", {}, signed(gain, chances)) : null);
     });
     const titles = [chances ? "Class" : "Output", chances ? "" : null, chances ? "Probability" : "Number", before ? "By your edits" : null];
     element.append(make("table", {}, make("thead", {}, make("tr", {}, ...titles.filter((one) => one !== null).map((title) =>

@@ -7,6 +7,13 @@ import { predicted, valuesOf } from "../head.js";
 
 const FEW_CLASSES = 10;
 
+/** A change with its sign; in points, of probabilities.
+ * @type {(gain: number, points: boolean) => string} */
+function signed(gain, points) {
+  const text = points ? Math.abs(100 * gain).toFixed(1) : format(Math.abs(gain));
+  return (gain < 0 && Number(text) !== 0 ? "−" : "+") + text;
+}
+
 /** @param {Lens} lens */
 export function makeClasses(lens) {
   const element = make("div", { className: "classes" });
@@ -34,7 +41,7 @@ export function makeClasses(lens) {
       return make("tr", { className: number === chosen ? "bar predicted" : "bar" },
         make("th", { scope: "row" }, names[number] ?? `output ${number}`, mark),
         chances ? make("td", { className: "track", ariaHidden: "true" }, bar) : null, make("td", {}, print(value)),
-        before ? make("td", {}, `${gain < 0 ? "−" : "+"}${chances ? Math.abs(100 * gain).toFixed(1) : format(Math.abs(gain))}`) : null);
+        before ? make("td", {}, signed(gain, chances)) : null);
     });
     const titles = [chances ? "Class" : "Output", chances ? "" : null, chances ? "Probability" : "Number", before ? "By your edits" : null];
     element.append(make("table", {}, make("thead", {}, make("tr", {}, ...titles.filter((one) => one !== null).map((title) =>
