@@ -107,11 +107,24 @@ def test_what_is_no_probability_is_never_one():
         head(network(), head="best")
 
 
+def test_probabilities_that_no_last_function_shows_are_found_by_their_sum():
+    images = keras.Input((8, 8, 3))
+    x = layers.Conv2D(3, 3)(layers.Rescaling(1 / 255)(images))
+    mean_of_places = layers.GlobalAveragePooling2D()(layers.Softmax()(x))
+    of_two = layers.Average()([layers.Dense(3, "softmax")(layers.Flatten()(x)) for _ in range(2)])
+    for end in (mean_of_places, of_two, keras.ops.log(of_two)):
+        found = head(keras.Model(images, end), ["a", "b", "c"])
+        assert (found["kind"], found["exclusive"]) == ("probabilities", True)
+        assert found["apply"] == ("exp" if end is not mean_of_places and end is not of_two else "none")
+    places = layers.Flatten()(layers.Softmax()(layers.Conv2D(3, 7)(images)))  # 2 × 2 places, each with a sum of one
+    assert head(keras.Model(images, places))["kind"] == "numbers"
+
+
 def test_class_names_that_do_not_fit_are_told_and_left_out():
     found = payload(network(4), NO_IMAGES, classes=["a", "b", "c"])
     assert found["head"] == {"kind": "numbers", "names": [f"output {number}" for number in range(4)]}
     assert found["notes"] == ["There are 3 class names and the network has 4 outputs: its outputs are numbered."]
-    assert "tells two classes apart" in payload(network(1, "sigmoid"), NO_IMAGES, classes=["a"])["notes"][0]
+    assert "has one output for two classes" in payload(network(1, "sigmoid"), NO_IMAGES, classes=["a"])["notes"][0]
 
 
 # Which output, which input

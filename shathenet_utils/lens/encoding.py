@@ -5,6 +5,7 @@ import base64
 import numpy as np
 
 LARGE = 4_000_000  # bytes of weights, beyond which a page holds kernels in eight bits
+SMALL = 65_536  # numbers of a constant that is kept as it is
 SMALLEST, LARGEST = 2.0**-14, 65504.0  # of float16, smaller ones with fewer digits left out
 
 
@@ -44,11 +45,16 @@ def in_eight_bits(array, axes_before: int = 0) -> dict:
     return encode(numbers) | {"scale": encode(scale.reshape(*array.shape[:axes_before], array.shape[-1]))}
 
 
-def weights(arrays: dict[str, np.ndarray], axes_before: dict[str, int]) -> dict[str, dict]:
-    """All weights, encoded: kernels in eight bits where there would be more than `LARGE` bytes in 16."""
+def weights(arrays: dict[str, np.ndarray], axes_before: dict[str, int], constants: set[str]) -> dict[str, dict]:
+    """All weights, encoded: kernels in eight bits where there would be more than `LARGE` bytes in 16; small constants,
+    which no training rounds off, in float32."""
     large = 2 * sum(array.size for array in arrays.values()) > LARGE
     encoded = {}
     for key, array in arrays.items():
+        array = np.asarray(array, np.float32)
+        if key in constants and array.size <= SMALL:
+            encoded[key] = encode(array)
+            continue
         kernel = array.ndim - axes_before[key] > 1 and np.isfinite(array).all()
         encoded[key] = (in_eight_bits if large and kernel else rounded)(array, axes_before[key])
     return encoded

@@ -9,6 +9,9 @@ from shathenet_utils.lens import known_layers, known_operations
 from shathenet_utils.lens.steps import Call, LensError, Unknown, Weight
 from shathenet_utils.tracing import Untraceable, call_of, traced_layer
 
+INPUT_RANGE = "input range"
+"""The name of the step that scales the input of a network for other numbers than 0 to 255."""
+
 
 @dataclasses.dataclass
 class Graph:
@@ -17,8 +20,10 @@ class Graph:
     layers: in the order in which they can be computed, the input first and the output last; a dict each: `name`;
     `type`, Keras's name of what it is; `kind`, one that `lens.js` knows, or "unknown"; `inputs`, the places of those
     before it; `shape` of its output without the batch; its settings; and `weights`, a name → a key of `weights`.
+    model: Keras's model from the input to the output.
     """
 
+    model: keras.Model
     layers: list[dict] = dataclasses.field(default_factory=list)
     weights: dict[str, Weight] = dataclasses.field(default_factory=dict)
 
@@ -72,13 +77,13 @@ def graph(
         )
     tensor = _chosen(model, inside, output)
     start = inside.inputs[0]
-    found = Graph()
+    found = Graph(keras.Model(start, tensor))
     found.add(start.name, "InputLayer", {"kind": "input", "shape": list(shapes[0])}, [])
     places = {id(start): 0}
     if tuple(input_range) != (0, 255):
         low, high = map(float, input_range)
         scale = {"kind": "scale", "factor": [(high - low) / 255], "offset": [low], "shape": list(shapes[0])}
-        places[id(start)] = found.add("input range", "Rescaling", scale, [0])
+        places[id(start)] = found.add(INPUT_RANGE, "Rescaling", scale, [0])
     _Unfolding(found, fixed).model(inside, places, [tensor], "")
     if places[id(tensor)] != len(found.layers) - 1:  # the input itself, or what an earlier layer hands on
         shape = list(tensor.shape[1:])
@@ -228,6 +233,8 @@ class _Unfolding:
         """What a call is unfolded to: (a functional model, None), or (None, the steps of each output)."""
         if (inside := as_functional(operation)) is not None:
             return inside, None
+        if getattr(operation, "quantization_mode", None):
+            raise Unknown(f"in {operation.quantization_mode}")
         if not isinstance(operation, layers.Layer):
             return None, known_operations.steps(call)
         translate = known_layers.translation(operation)

@@ -1,5 +1,9 @@
 """What the numbers of a network's last layer mean: probabilities, or plain numbers."""
 
+from collections.abc import Callable
+
+import numpy as np
+
 from shathenet_utils.lens.steps import LensError
 
 HEADS = ("softmax", "sigmoid", "logits", "binary_logit", "sigmoid_logits", "numbers")
@@ -8,7 +12,7 @@ of one class or of each; or it holds plain numbers, as in regression."""
 
 
 def head_of(
-    layers: list[dict], classes: list[str] | None, loss=None, said: str | None = None
+    layers: list[dict], classes: list[str] | None, loss=None, said: str | None = None, outputs: Callable | None = None
 ) -> tuple[dict, list[str]]:
     """What `lens.js` shows of the last layer, and sentences on what does not fit.
 
@@ -17,7 +21,8 @@ def head_of(
     "binary": whether the one number is the probability of the second of two}.
 
     layers: as `graph` makes them. classes: names for the outputs, or for the two classes of a single one. loss: what
-    the model was compiled with, if it was. said: one of `HEADS`, where the reader says what the numbers are.
+    the model was compiled with, if it was. said: one of `HEADS`, where the reader says what the numbers are. outputs:
+    computes the last layer's numbers of some images, (images, units).
     """
     if said is not None and said not in HEADS:
         raise LensError(f"head={said!r} is none of {', '.join(HEADS)}.")
@@ -25,12 +30,16 @@ def head_of(
     if len(last["shape"]) != 1:
         return {"kind": "none"}, []
     count = last["shape"][0]
-    found = said or _told_by(_last_function(layers), count, classes, _loss_name(loss))
+    function = _last_function(layers)
+    known = function in ("softmax", "log_softmax", "sigmoid")
+    if not said and not known and count > 1 and outputs is not None:
+        function = _sums_to_one(outputs()) or function
+    found = said or _told_by(function, count, classes, _loss_name(loss))
     if found in ("softmax", "logits", "log_softmax") and count == 1:
         note = "A softmax of one number is 1 whatever the network computes: use sigmoid, or two outputs."
         return {"kind": "numbers", "names": ["output 0"]}, [note]
     binary = count == 1 and found in ("sigmoid", "sigmoid_logits", "binary_logit")
-    names, notes = _names(2 if binary else count, classes, found == "numbers")
+    names, notes = _names(2 if binary else count, classes, found == "numbers", binary)
     if found == "numbers":
         return {"kind": "numbers", "names": names}, notes
     apply = {"logits": "softmax", "log_softmax": "exp", "binary_logit": "sigmoid", "sigmoid_logits": "sigmoid"}
@@ -49,9 +58,18 @@ def _last_function(layers: list[dict]) -> str:
             return layer["activation"]
         if layer["kind"] == "softmax":
             return "log_softmax" if layer["log"] else "softmax"
-        if layer["kind"] not in ("identity", "flatten", "activation") or not layer["inputs"]:
+        place = layer["inputs"][0] if layer["inputs"] else None
+        unchanged = layer["kind"] in ("identity", "flatten", "activation") and place is not None
+        if not unchanged or layers[place]["shape"][-1:] != layer["shape"][-1:]:
             return "linear"
-        place = layer["inputs"][0]
+
+
+def _sums_to_one(numbers) -> str | None:
+    """Which function numbers seem to come from, (images, units), that are probabilities, or their logarithms."""
+    with np.errstate(over="ignore"):
+        if (numbers >= 0).all() and np.allclose(numbers.sum(axis=1), 1, atol=1e-4):
+            return "softmax"
+        return "log_softmax" if np.allclose(np.exp(numbers).sum(axis=1), 1, atol=1e-4) else None
 
 
 def _loss_name(loss) -> str:
@@ -75,7 +93,7 @@ def _told_by(function: str, count: int, classes, loss: str) -> str:
     return "numbers"
 
 
-def _names(count: int, classes, plain: bool) -> tuple[list[str], list[str]]:
+def _names(count: int, classes, plain: bool, binary: bool) -> tuple[list[str], list[str]]:
     """A name for each bar, and a sentence where the classes' don't fit."""
     if classes is not None and len(classes) == count:
         return list(classes), []
@@ -83,5 +101,5 @@ def _names(count: int, classes, plain: bool) -> tuple[list[str], list[str]]:
     names = [f"{word} {number}" for number in range(count)]
     if classes is None or (plain and count == 1):
         return names, []
-    outputs = "tells two classes apart" if count == 2 else f"has {count} outputs"
+    outputs = "has one output for two classes" if binary else f"has {count} outputs"
     return names, [f"There are {len(classes)} class names and the network {outputs}: its outputs are numbered."]

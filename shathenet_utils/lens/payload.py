@@ -3,8 +3,9 @@ outputs mean."""
 
 import numpy as np
 
+from shathenet_utils.backend import keras
 from shathenet_utils.lens import encoding
-from shathenet_utils.lens.graph import Graph, graph
+from shathenet_utils.lens.graph import INPUT_RANGE, Graph, graph
 from shathenet_utils.lens.heads import head_of
 from shathenet_utils.lens.images import numbers_of, prepared
 from shathenet_utils.lens.steps import LensError
@@ -28,7 +29,7 @@ def payload(
 
     model: see `graph.graph`. images: uint8 (n, height, width, channels), see `images.prepared`; none at all is allowed.
     labels: numbers of `classes`, (n,), (n, 1) or one-hot. classes: the names of the network's outputs, or of the two
-    that a single output tells apart. weight_history: what a run kept of its epochs, as `weights.load_arrays` reads it;
+    classes of a single output. weight_history: what a run kept of its epochs, as `weights.load_arrays` reads it;
     without, the model's own weights are shown. epochs: at most so many of them, first and last included, beside
     those that a large network kept of all its layers. history: a record's, for its curve. output: which of several
     outputs, by name or number, or the layer that is the last one shown. head: what the outputs are, one of
@@ -47,10 +48,11 @@ def payload(
             "open it with input_range=(0, 1) or (-1, 1)."
         )
     classes = None if classes is None else [str(name) for name in classes]
-    shown, more = head_of(found.layers, classes, _loss_of(model, output), head)
+    shown, more = head_of(found.layers, classes, _loss_of(model, output), head, lambda: _outputs(found, images))
     if weight_history is None:
         arrays = {key: weight.arranged() for key, weight in found.weights.items()}
-        encoded, epochs_shown = encoding.weights(arrays, dict.fromkeys(arrays, 0)), None
+        constants = {key for key, weight in found.weights.items() if weight.path is None}
+        encoded, epochs_shown = encoding.weights(arrays, dict.fromkeys(arrays, 0), constants), None
     else:
         encoded, epochs_shown = _of_epochs(found, model.name, weight_history, epochs)
     return {
@@ -68,10 +70,21 @@ def payload(
     }
 
 
+def _outputs(found: Graph, images: np.ndarray) -> np.ndarray:
+    """What Keras computes of a few images, or of random ones where there are none: (images, units)."""
+    some = images[:3]
+    if not len(some):
+        some = np.random.default_rng(0).integers(0, 256, (2, *images.shape[1:]))
+    some = some.astype(np.float32)
+    if found.layers[1:] and found.layers[1]["name"] == INPUT_RANGE:
+        some = some * np.float32(found.layers[1]["factor"][0]) + np.float32(found.layers[1]["offset"][0])
+    return np.asarray(keras.ops.convert_to_numpy(found.model(some, training=False)), np.float64)
+
+
 def _scales(layers: list[dict]) -> bool:
     """Whether something scales the input before it is weighed."""
     return any(
-        layer["kind"] in ("scale", "norm", "standardise", "reduce")
+        layer["kind"] in ("scale", "norm", "standardise", "reduce", "join", "unknown")
         for layer in layers[: next((at for at, one in enumerate(layers) if one["kind"] in ("conv", "dense")), 0)]
     )
 
@@ -108,5 +121,5 @@ def _of_epochs(found: Graph, name: str, kept: dict, most: int) -> tuple[dict, li
         epochs_of[key] = [epoch for epoch in own if epoch in shown]
         stacked[key] = numbers[[own.index(epoch) for epoch in epochs_of[key]]]
     before = dict.fromkeys(stacked, 1) | dict.fromkeys(constants, 0)
-    encoded = encoding.weights(stacked | constants, before)
+    encoded = encoding.weights(stacked | constants, before, set(constants))
     return {key: one | ({"epochs": epochs_of[key]} if key in epochs_of else {}) for key, one in encoded.items()}, shown
