@@ -40,8 +40,8 @@ def excite(x, ratio=4, gate="sigmoid"):
 
 @network(28, 1)
 def lenet(x):
-    x = layers.AveragePooling2D()(layers.Conv2D(6, 5, padding="same", activation="tanh")(x / 255))
-    x = layers.AveragePooling2D()(layers.Conv2D(16, 5, activation="tanh")(x))
+    x = layers.AveragePooling2D(2)(layers.Conv2D(6, 5, padding="same", activation="tanh")(x / 255))
+    x = layers.AveragePooling2D(2)(layers.Conv2D(16, 5, activation="tanh")(x))
     for units in (120, 84):
         x = layers.Dense(units, "tanh")(layers.Flatten()(x))
     return layers.Dense(10, "softmax")(x)
@@ -221,7 +221,7 @@ def densenet(x):
     for _ in range(3):
         new = layers.Conv2D(4, 3, padding="same")(layers.ReLU()(layers.BatchNormalization()(x)))
         x = layers.Concatenate(axis=-1)([x, new])
-    return classes(layers.AveragePooling2D()(conv(x, 8, 1)))
+    return classes(layers.AveragePooling2D(2)(conv(x, 8, 1)))
 
 
 @network()
@@ -389,7 +389,7 @@ def unet(x):
 @network()
 def unet_that_enlarges(x):
     first = conv(x, 6)
-    up = layers.UpSampling2D(2, interpolation="bilinear")(conv(layers.AveragePooling2D()(first), 8))
+    up = layers.UpSampling2D(2, interpolation="bilinear")(conv(layers.AveragePooling2D(2)(first), 8))
     return layers.Conv2D(1, 1, activation="sigmoid")(layers.concatenate([up, first]))
 
 

@@ -283,7 +283,7 @@ def _repeat_vector(layer, call: Call) -> list[dict]:
     ]
 
 
-def _relu(layer, call: Call) -> list[dict]:
+def general_relu(layer, call: Call) -> list[dict]:
     largest = None if layer.max_value is None else float(layer.max_value)
     return [{
         "kind": "activation", "activation": "general_relu", "slope": float(layer.negative_slope),
@@ -357,7 +357,7 @@ _TRANSLATIONS = {
     layers.Permute: lambda layer, call: [{"kind": "transpose", "order": [axis - 1 for axis in layer.dims]}],
     layers.RepeatVector: _repeat_vector,
     layers.Activation: _activation,
-    layers.ReLU: _relu,
+    layers.ReLU: general_relu,
     layers.LeakyReLU: _leaky_relu,
     layers.ELU: lambda layer, call: [
         {"kind": "activation", "activation": "elu", "parameters": [float(layer.alpha)]}

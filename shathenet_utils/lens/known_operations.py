@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from shathenet_utils.backend import keras
 from shathenet_utils.lens.convolutions import convolution, depthwise, pooling, transposed
-from shathenet_utils.lens.known_layers import einsum, separable, softmax, standardise
+from shathenet_utils.lens.known_layers import einsum, general_relu, separable, softmax, standardise
 from shathenet_utils.lens.moves import MOVES
 from shathenet_utils.lens.operands import arguments_of, constant, operands
 from shathenet_utils.lens.resampling import resampled
@@ -229,7 +229,7 @@ _UNARY = {
     "Fabs": ("abs",), "Negative": ("negative",), "Reciprocal": ("reciprocal",), "Sign": ("sign",), "Sin": ("sin",),
     "Cos": ("cos",), "Tan": ("tan",), "Arctan": ("arctan",), "Sinh": ("sinh",), "Cosh": ("cosh",),
     "Arcsinh": ("arcsinh",), "Floor": ("floor",), "Ceil": ("ceil",), "Trunc": ("trunc",), "Erf": ("erf",),
-    "StopGradient": ("linear",), "Copy": ("linear",), "LogicalNot": ("logical_not",),
+    "StopGradient": ("linear",), "Copy": ("linear",), "LogicalNot": ("logical_not",), "Mish": ("mish",),
 }  # fmt: skip
 """Operations on each number alone: name → the function of `lens.js`, and the attributes that are its parameters."""
 
@@ -259,5 +259,5 @@ _TRANSLATIONS = {
         {"kind": "activation", "activation": "gelu_tanh" if operation.approximate else "gelu"}
     ],
     "Cast": _cast,
-    "Resize": _resize, "Where": _where,
+    "ReLU": general_relu, "Resize": _resize, "Where": _where,
 }  # fmt: skip
