@@ -248,6 +248,13 @@ class Noisy(layers.Layer):
         return x + keras.random.normal((6, 6, 2))
 
 
+def quantised():
+    layer = layers.Dense(2)
+    layer.build((None, 6, 6, 2))
+    layer.quantize("int8")
+    return layer
+
+
 UNKNOWN = {
     "Squares": lambda x: Squares()(x),
     "Noisy which computes something else each time": lambda x: Noisy()(x),
@@ -258,6 +265,9 @@ UNKNOWN = {
     "keras.ops.Mean over the batch": lambda x: x - keras.ops.mean(x, axis=0, keepdims=True),
     "keras.ops.Reshape over the batch": lambda x: keras.ops.reshape(keras.ops.reshape(x, (-1, 2)), (-1, 6, 6, 2)),
     "keras.ops.Add over the batch": lambda x: x + keras.ops.mean(x, axis=2),
+    "Softmax called with several tensors": lambda x: layers.Softmax()(x, mask=x > 0),
+    "Flatten with channels first": lambda x: layers.Flatten(data_format="channels_first")(x),
+    "Dense in int8": lambda x: quantised()(x),
     "Conv2D with channels first": lambda x: layers.Conv2D(6, 1, data_format="channels_first")(x),
 }
 

@@ -103,6 +103,8 @@ def test_what_is_no_probability_is_never_one():
     assert "A softmax of one number is 1 whatever the network computes" in found["notes"][0]
     images = keras.Input((8, 8, 3))
     assert head(keras.Model(images, layers.Conv2D(3, 3, activation="softmax")(images))) == {"kind": "none"}
+    of_one_pixel = keras.Model(images, layers.Conv2D(3, 8, activation="softmax")(images))
+    assert head(of_one_pixel)["kind"] == "probabilities", "a network without a dense layer"
     with pytest.raises(LensError, match="head='best' is none of softmax, sigmoid"):
         head(network(), head="best")
 

@@ -117,6 +117,8 @@ def _functional(model):
         ) from None
 
 
+_MERGE = layers.Add.__mro__[1]
+"""What Keras's layers of several inputs have in common."""
 _FUNCTIONAL = type(keras.Model(one := keras.Input((1,)), one))
 
 
@@ -239,8 +241,8 @@ class _Unfolding:
             return None, known_operations.steps(call)
         translate = known_layers.translation(operation)
         if translate is not None:
-            if len(call.node.output_tensors) != 1:
-                raise Unknown("with several outputs")
+            if len(call.shapes) != 1 and not isinstance(operation, _MERGE):
+                raise Unknown("called with several tensors")
             return None, [translate(operation, call)]
         inside = traced_layer(operation, call.node.input_tensors, call_of(call.node))
         if not self.fixed and _uses_weights_in_other_forms(operation, inside):

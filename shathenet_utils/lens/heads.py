@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shathenet_utils.lens.steps import LensError
+from shathenet_utils.lens.steps import LensError, size
 
 HEADS = ("softmax", "sigmoid", "logits", "binary_logit", "sigmoid_logits", "numbers")
 """What a reader may say of the last layer: it ends in softmax or sigmoid; softmax or sigmoid of it are probabilities,
@@ -16,20 +16,20 @@ def head_of(
 ) -> tuple[dict, list[str]]:
     """What `lens.js` shows of the last layer, and sentences on what does not fit.
 
-    {"kind": "none"}: nothing, it is a map. {"kind": "numbers", "names"}: plain numbers. {"kind": "probabilities",
-    "names", "apply": a function, or "none", that makes the numbers probabilities; "exclusive": whether they sum to one;
-    "binary": whether the one number is the probability of the second of two}.
+    {"kind": "none"}: nothing, it is a map of more than one pixel. {"kind": "numbers", "names"}: plain numbers.
+    {"kind": "probabilities", "names", "apply": a function, or "none", that makes the numbers probabilities;
+    "exclusive": whether they sum to one; "binary": whether the one number is the probability of the second of two}.
 
     layers: as `graph` makes them. classes: names for the outputs, or for the two classes of a single one. loss: what
     the model was compiled with, if it was. said: one of `HEADS`, where the reader says what the numbers are. outputs:
-    computes the last layer's numbers of some images, (images, units).
+    computes the last layer's numbers of some images, (images, numbers).
     """
     if said is not None and said not in HEADS:
         raise LensError(f"head={said!r} is none of {', '.join(HEADS)}.")
-    last = layers[-1]
-    if len(last["shape"]) != 1:
+    shape = layers[-1]["shape"]
+    count = size(shape)
+    if not shape or count != shape[-1]:
         return {"kind": "none"}, []
-    count = last["shape"][0]
     function = _last_function(layers)
     known = function in ("softmax", "log_softmax", "sigmoid")
     if not said and not known and count > 1 and outputs is not None:
@@ -65,7 +65,7 @@ def _last_function(layers: list[dict]) -> str:
 
 
 def _sums_to_one(numbers) -> str | None:
-    """Which function numbers seem to come from, (images, units), that are probabilities, or their logarithms."""
+    """Which function numbers seem to come from, (images, numbers), that are probabilities, or their logarithms."""
     with np.errstate(over="ignore"):
         if (numbers >= 0).all() and np.allclose(numbers.sum(axis=1), 1, atol=1e-4):
             return "softmax"

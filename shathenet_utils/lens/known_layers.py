@@ -352,7 +352,7 @@ _TRANSLATIONS = {
     layers.UpSampling1D: _upsampling_1d,
     **dict.fromkeys((layers.ZeroPadding1D, layers.ZeroPadding2D), _pad),
     **dict.fromkeys((layers.Cropping1D, layers.Cropping2D), _crop),
-    layers.Flatten: _reshape,
+    layers.Flatten: _channels_last(_reshape),
     layers.Reshape: _reshape,
     layers.Permute: lambda layer, call: [{"kind": "transpose", "order": [axis - 1 for axis in layer.dims]}],
     layers.RepeatVector: _repeat_vector,

@@ -45,7 +45,7 @@ def payload(
     if input_range is None and not _scales(found.layers):
         notes.append(
             f"No layer of {model.name} scales its input. If it was trained on numbers from 0 to 1, or from −1 to 1, "
-            "open it with input_range=(0, 1) or (-1, 1)."
+            "choose its range under “Pixel values”, or open it with input_range=(0, 1) or (-1, 1)."
         )
     classes = None if classes is None else [str(name) for name in classes]
     shown, more = head_of(found.layers, classes, _loss_of(model, output), head, lambda: _outputs(found, images))
@@ -71,14 +71,15 @@ def payload(
 
 
 def _outputs(found: Graph, images: np.ndarray) -> np.ndarray:
-    """What Keras computes of a few images, or of random ones where there are none: (images, units)."""
+    """What Keras computes of a few images, or of random ones where there are none: (images, numbers)."""
     some = images[:3]
     if not len(some):
         some = np.random.default_rng(0).integers(0, 256, (2, *images.shape[1:]))
     some = some.astype(np.float32)
     if found.layers[1:] and found.layers[1]["name"] == INPUT_RANGE:
         some = some * np.float32(found.layers[1]["factor"][0]) + np.float32(found.layers[1]["offset"][0])
-    return np.asarray(keras.ops.convert_to_numpy(found.model(some, training=False)), np.float64)
+    numbers = np.asarray(keras.ops.convert_to_numpy(found.model(some, training=False)), np.float64)
+    return numbers.reshape(len(some), -1)
 
 
 def _scales(layers: list[dict]) -> bool:
