@@ -1,21 +1,36 @@
-"""References of page 03's exercises: factorised and reduced convolutions, kernels with zeros, a training, a figure."""
+"""References of page 03's exercises: factorised and reduced convolutions, a block of branches, a training, a figure."""
 
 import numpy as np
 
 from shathenet_utils.exercises import Exercise
 
 
-def _factorised_parameters(k, channels, filters):
-    first, second = np.empty((1, k, channels, filters)), np.empty((k, 1, filters, filters))
-    return first.size + second.size + 2 * filters
+def _factorised_costs(pairs, k, channels, filters):
+    """Layer by layer: the parameters, and how many rows one output depends on."""
+    parameters, rows = 0, 1
+    for layer in range(2 * pairs):
+        height = k if layer % 2 else 1
+        parameters += (k * channels + 1) * filters
+        rows, channels = rows + height - 1, filters
+    return parameters, rows
 
 
-def _as_5x5(kernel):
-    height, width, *rest = kernel.shape
-    large = np.zeros((5, 5, *rest), kernel.dtype)
-    top, left = 2 - height // 2, 2 - width // 2
-    large[top : top + height, left : left + width] = kernel
-    return large
+def _block_is_wrong(block, channels, filters):
+    kernels = {layer.kernel_size: layer for layer in block.layers if hasattr(layer, "kernel_size")}
+    if set(kernels) != {(3, 3), (5, 5)}:
+        return f"its kernels are {', '.join(map(str, sorted(kernels)))}, not (3, 3) and (5, 5)."
+    if block.input_shape != (None, 24, 24, channels) or block.output_shape != (None, 24, 24, filters):
+        shapes = f"{block.input_shape} to {block.output_shape}"
+        return f"it goes from {shapes}, not from (None, 24, 24, {channels}) to (None, 24, 24, {filters})."
+    for size, layer in kernels.items():
+        if layer.input.shape[-1] != channels or layer.filters != filters // 2:
+            found = f"{layer.input.shape[-1]} input channels and {layer.filters} filters"
+            return f"the {size[0]}×{size[1]} convolution has {found}, not {channels} and {filters // 2}."
+    expected = ((9 * channels + 1) + (25 * channels + 1)) * filters // 2
+    if block.count_params() != expected:
+        return f"it has {block.count_params():,} parameters, not {expected:,}."
+    noise = np.random.default_rng(0).normal(size=(1, 24, 24, channels)).astype("float32")
+    return "" if np.min(block(noise)) >= 0 else "some outputs are negative: the ReLU is missing."
 
 
 def _reduced_multiply_adds(side, channels, reduced, filters):
@@ -23,27 +38,36 @@ def _reduced_multiply_adds(side, channels, reduced, filters):
     return side**2 * per_position
 
 
-def _difference_is_wrong(difference, seed):
-    if not isinstance(difference, float | np.floating):
-        return "the difference is one number: the last accuracy of 5×5 minus that of 3×3."
-    return "" if -1 < difference < 1 else "accuracies are fractions, so their difference lies between −1 and 1."
+def _differences_are_wrong(value, seeds):
+    differences, letter = value
+    if np.shape(differences) != (len(seeds),):
+        return f"that is not one difference for each of {len(seeds)} seeds."
+    if not all(-0.25 < difference < 0.15 for difference in differences):
+        return "the accuracies of the two networks differ by less than that: is it 5×5 minus 3×3, as fractions?"
+    if len(set(differences)) < len(seeds):
+        return "the differences are equal: do they depend on the seed?"
+    return _CONCLUSIONS.get(letter, "" if letter == "C" else "the letter is one of A, B, C, D.")
 
 
-_KERNELS = [
-    np.random.default_rng(3).normal(size=(height, width, 2, 3)) for height, width in ((3, 3), (1, 1), (1, 5), (5, 5))
-]
+_CONCLUSIONS = {
+    "A": "A: compare the two differences with each other. How far apart are they, and how far from zero?",
+    "B": "B: it may be so, but how far apart are the two differences? An interval from two seeds is very wide.",
+    "D": "D: not to see a difference is not to see that there is none.",
+}
 
 EXERCISES = {
     "03.1": Exercise(
-        reference=_factorised_parameters,
-        cases=[(5, 64, 64), (7, 3, 16), (3, 1, 10)],
-        hint="A filter of the first has k · channels weights and one bias; the second reads `filters` channels.",
+        reference=_factorised_costs,
+        cases=[(1, 5, 64, 64), (2, 7, 3, 16), (3, 3, 1, 10)],
+        hint="A 1×k or k×1 filter has k · (input channels) weights and one bias. A pair adds k − 1 to the side of the "
+        "receptive field, which is 1 before the first.",
     ),
     "03.2": Exercise(
-        reference=_as_5x5,
-        cases=[(kernel,) for kernel in _KERNELS],
-        hint="np.pad takes a pair (before, after) per axis. The kernel must stay in the middle: from 3 rows to 5 it "
-        "takes one row of zeros on either side.",
+        reference=None,
+        cases=[(64, 32), (3, 10)],
+        accepts=_block_is_wrong,
+        expects="a keras.Model of two convolutions side by side, 3×3 and 5×5",
+        hint="x = keras.Input((24, 24, channels)); call both layers on x, then layers.Concatenate() on their outputs.",
     ),
     "03.3": Exercise(
         reference=_reduced_multiply_adds,
@@ -52,9 +76,9 @@ EXERCISES = {
     ),
     "03.4": Exercise(
         reference=None,
-        cases=[(0,), (1,)],
-        accepts=_difference_is_wrong,
-        expects="the last validation accuracy of 5×5 minus that of 3×3, a number between −1 and 1",
+        cases=[([0, 1],)],
+        accepts=_differences_are_wrong,
+        expects="a list of two differences between −0.25 and 0.15, 5×5 minus 3×3, and a letter from A to D",
         hint="train_live(5, (8, 16, 20), epochs=4, seed=seed) returns an accuracy per epoch; [-1] is the last.",
     ),
     "03.5": Exercise(
@@ -64,6 +88,6 @@ EXERCISES = {
             "C": "compare the two networks without 5×5 with each other; the page gives that difference's interval.",
             "D": "“3×3 and 5×5 side by side” has branches. Which networks without branches lie below it?",
         },
-        hint="An interval that includes zero shows no difference.",
+        hint="If an interval includes zero, the figure does not show a difference.",
     ),
 }
