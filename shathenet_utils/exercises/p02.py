@@ -1,4 +1,4 @@
-"""References of page 02's exercises: receptive fields, shifts, counting, a training, two figures and tables to read."""
+"""References of page 02's exercises: receptive fields, shifts, a transform, a training, two figures to read."""
 
 import numpy as np
 
@@ -22,15 +22,18 @@ def _shifted_with_zeros(image, down, right):
     return result
 
 
-def _different_images(pixels, flip):
-    offsets = range(-pixels, pixels + 1)
-    return len({(down, right, side) for down in offsets for right in offsets for side in range(2 if flip else 1)})
+def _source_of_pixel(row, column, angle, enlargement):
+    """A rotation is a product of complex numbers, whose real parts are rows and imaginary parts columns."""
+    centre = complex(15.5, 15.5)
+    place = centre + (complex(row, column) - centre) * np.exp(1j * angle) / enlargement
+    return place.real, place.imag
 
 
-def _gap_is_wrong(gap, pixels):
-    if not isinstance(gap, float | np.floating):
-        return "the gap is one number: training accuracy minus validation accuracy."
-    return "" if -1 < gap < 1 else "accuracies are fractions, so their difference lies between −1 and 1."
+def _gaps_are_wrong(gaps, pixels):
+    without, shifted = gaps
+    if not (0.1 < without < 0.8 and -0.2 < shifted < 0.8):
+        return "a gap is training minus validation accuracy; after twelve epochs without augmentation it is large."
+    return "" if shifted < without / 2 else "the second gap, with shifts, should be much smaller."
 
 
 _IMAGES = np.random.default_rng(2).integers(1, 256, (4, 5, 6, 3), np.uint8)
@@ -48,16 +51,18 @@ EXERCISES = {
         "shifted_images.",
     ),
     "02.3": Exercise(
-        reference=_different_images,
-        cases=[(4, True), (2, False), (0, True)],
-        hint="A shift down takes 2 · pixels + 1 values, from −pixels to pixels; so does a shift to the right.",
+        reference=_source_of_pixel,
+        cases=[(0, 0, 0.0, 2.0), (10, 20, np.pi / 2, 1.0), (20, 4, 0.3, 1.5)],
+        hint="Measure row and column from the centre, 15.5. In an image of twice the size neighbouring pixels come "
+        "from places half a pixel apart. Then rotate, and add the centre again.",
     ),
     "02.4": Exercise(
         reference=None,
-        cases=[(0,), (8,)],
-        accepts=_gap_is_wrong,
-        expects="the gap after three epochs, training accuracy minus validation accuracy, a number between −1 and 1",
-        hint="train_small(augmentation, 3) returns a dict of lists, one value per epoch; [-1] is the last one.",
+        cases=[(8,)],
+        accepts=_gaps_are_wrong,
+        expects="two gaps, training accuracy minus validation accuracy: between 0.1 and 0.8 without augmentation, and "
+        "with shifts less than half of it",
+        hint="train_small(augmentation, 12) returns a dict of lists, one value per epoch; [-1] is the last one.",
     ),
     "02.5": Exercise(
         reference=lambda: "C",
@@ -65,8 +70,8 @@ EXERCISES = {
             "A": "It classifies nearly all training images correctly already, and its validation accuracy has not "
             "risen since about the tenth epoch: more epochs can only overfit it further.",
             "B": "Only its training accuracy still rises. Its validation accuracy is flat over the last twenty epochs.",
-            "D": "Both of its curves are nearly flat: this network underfits. It needs more parameters or less "
-            "augmentation, not more epochs.",
+            "D": "Both of its curves are nearly flat at the end: this network underfits, and more epochs would change "
+            "little.",
         },
         hint="Look for a validation curve that still rises at its right end.",
     ),
