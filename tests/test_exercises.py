@@ -156,8 +156,17 @@ def test_of_large_arrays_the_first_place_that_differs_is_shown():
 
 
 def test_of_arrays_of_different_shapes_the_shapes_are_shown():
+    shown = verdict_on(lambda: np.zeros((7, 1)), Exercise(lambda: np.zeros(7)))
+    assert "gave an array of shape (7, 1): 0, 0, 0, 0, …, expected an array of shape (7,): 0, 0, 0, 0, …." in shown
     shown = verdict_on(lambda: [[1.0], [2.0]], Exercise(lambda: np.array([1.0, 2.0])))
-    assert "gave an array of shape (2, 1): 1, 2, expected an array of shape (2,): 1, 2." in shown
+    assert "gave [[1], [2]], expected [1, 2]." in shown
+
+
+def test_small_arrays_are_shown_whole():
+    def gradient(logits, label): ...
+
+    shown = verdict_on(gradient, Exercise(lambda logits, label: logits - 0.5, [(np.array([0.0, 1.0]), 0)]))
+    assert "gradient([0, 1], 0) should give [-0.5, 0.5]." in shown
 
 
 def test_numbers_that_look_alike_get_the_digits_that_differ():
@@ -172,7 +181,10 @@ def test_numbers_that_look_alike_get_the_digits_that_differ():
         ("x", "'x'"),
         (True, "True"),
         (None, "None"),
-        ((1, 2), "an array of"),
+        ((1, 2), "[1, 2]"),
+        (np.array([[0.123456, 2.0]]), "[[0.1235, 2]]"),
+        ([], "an array of shape (0,)"),
+        (range(7), "an array of shape (7,): 0, 1, 2, 3, …"),
     ],
     ids=str,
 )
@@ -211,7 +223,9 @@ def test_what_is_no_letter_of_the_choice_is_told_the_letters(value):
 
 
 def test_a_training_is_judged_by_what_the_exercise_accepts():
-    assert verdict_on(lambda rate: 0.4, TRAIN) == "Exercise 01.2 is right on 2 inputs."
+    assert verdict_on(lambda rate: 0.4, TRAIN) == (
+        "Exercise 01.2 is right on 2 inputs: <lambda>(0.5) = 0.4; <lambda>(0.1) = 0.4."
+    )
     assert verdict_on(lambda rate: 40.0 if rate < 0.5 else 0.4, TRAIN) == (
         "Exercise 01.2, not yet: <lambda>(0.1) gave 40: an accuracy lies between 0 and 1. Hint: Call fit."
     )
@@ -219,6 +233,15 @@ def test_a_training_is_judged_by_what_the_exercise_accepts():
         "Exercise 01.2 is still open: <lambda>(0.5) should give the validation accuracy, a fraction. Hint: Call fit."
     )
     assert "'forty': that is not the validation accuracy, a fraction." in verdict_on(lambda rate: "forty", TRAIN)
+
+
+def test_what_a_training_gave_is_shown_where_it_is_a_few_numbers():
+    of_any_kind = Exercise(None, [(1,), (2,)], accepts=lambda value, seed: "", expects="anything")
+    assert verdict_on(lambda seed: [seed, 0.5], of_any_kind) == (
+        "Exercise 01.2 is right on 2 inputs: <lambda>(1) = [1, 0.5]; <lambda>(2) = [2, 0.5]."
+    )
+    for other in (object(), np.zeros(7), "a word"):
+        assert verdict_on(lambda seed, other=other: other, of_any_kind) == "Exercise 01.2 is right on 2 inputs."
 
 
 # The book's own

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+SHOWN_WHOLE = 6  # numbers of an array that a message shows whole
+
 
 @dataclasses.dataclass(frozen=True)
 class Exercise:
@@ -50,6 +52,7 @@ def verdict(name: str, exercise: Exercise, function: Callable) -> str:
     if not callable(function):
         return f"Exercise {name} needs the function itself: leave out the ()."
     judge = _choice if exercise.feedback else _accepted if exercise.accepts else _compared
+    given = []
     hint = f" Hint: {exercise.hint}" if exercise.hint else ""
     for case in exercise.cases:
         call = f"{getattr(function, '__name__', 'your function')}({', '.join(brief(argument) for argument in case)})"
@@ -64,9 +67,12 @@ def verdict(name: str, exercise: Exercise, function: Callable) -> str:
             return f"Exercise {name} is still open: {call} should give {expected}.{hint}"
         if wrong:
             return f"Exercise {name}, not yet: {call} gave {wrong}{hint}"
+        given.append((call, value))
     cases = "1 input" if len(exercise.cases) == 1 else f"{len(exercise.cases)} inputs"
-    example = "" if exercise.accepts else f", for example {call} = {brief(value)}"
-    return f"Exercise {name} is right on {cases}{example}."
+    shown = [f"{call} = {brief(value)}" for call, value in given if not exercise.accepts or _is_small(value)]
+    if exercise.accepts:  # no single value is right: a reader compares those of all inputs
+        return f"Exercise {name} is right on {cases}{': ' * bool(shown)}{'; '.join(shown)}."
+    return f"Exercise {name} is right on {cases}, for example {shown[-1]}."
 
 
 def _compared(exercise: Exercise, case: tuple, value) -> tuple[str, str]:
@@ -111,7 +117,7 @@ def equal(value, right, tolerance: float = 1e-5) -> bool:
 
 
 def brief(value) -> str:
-    """A value in a few words: numbers with separators, arrays by shape and first entries."""
+    """A value in a few words: numbers with separators, small arrays whole, others by shape and first entries."""
     if isinstance(value, bool | str) or value is None:
         return repr(value)
     if isinstance(value, int | np.integer):
@@ -120,12 +126,28 @@ def brief(value) -> str:
         return f"{value:.4g}"
     try:
         array = np.asarray(value)
+        if _is_small(array) and array.ndim:
+            return _nested(array)
         if array.dtype.kind in "iuf" and array.ndim:
             first = ", ".join(f"{number:.4g}" for number in array.flat[:4])
             return f"an array of shape {array.shape}: {first}{', …' * (array.size > 4)}"
         return f"{array:.4g}" if array.dtype.kind in "iuf" else str(value)[:100]
     except Exception:  # a reader's value may not even have words
         return f"a {type(value).__name__}"
+
+
+def _is_small(value) -> bool:
+    """Whether these are a few numbers, which can be shown whole."""
+    try:
+        array = np.asarray(value)
+        return array.dtype.kind in "iuf" and 0 < array.size <= SHOWN_WHOLE
+    except Exception:  # not even an array of objects
+        return False
+
+
+def _nested(array: np.ndarray) -> str:
+    """An array as Python writes lists, each number with four digits: "[[1, 0.25], [3, 4]]"."""
+    return f"[{', '.join(map(_nested, array))}]" if array.ndim else f"{array:.4g}"
 
 
 def _beside(value, right, tolerance: float) -> str:
