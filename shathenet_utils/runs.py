@@ -287,6 +287,12 @@ def _value(record: dict, key: str) -> float | None:
     return record[key]
 
 
+def _millions(count: int) -> str:
+    """A count in millions: "2.9M"; below 0.1M with two significant digits, "0.018M"."""
+    millions = count / 1e6
+    return f"{millions:.1f}M" if millions >= 0.1 else f"{millions:.2g}M"
+
+
 def _labels(record: dict, part: str) -> np.ndarray:
     """The true classes of a part of the record's dataset, from its facts: int64 (images,). Raises RecordError."""
     dataset = record["dataset"]
@@ -344,7 +350,7 @@ def _summary(found: list[dict], rows: list[list[dict]]) -> dict:
         summary["training images"] = f"{_train_images(first):,}"
     summary |= {
         "parameters": f"{first['parameters']:,}",
-        "MACs": "not counted" if first["macs"] is None else f"{first['macs'] / 1e6:.1f}M",
+        "MACs": "not counted" if first["macs"] is None else _millions(first["macs"]),
         "epochs": epochs[0] if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]}",
         "seeds": f"{len(found)}, diverged: {', '.join(diverged)}" if diverged else len(found),
     }

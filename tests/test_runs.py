@@ -335,6 +335,14 @@ def test_the_table_shows_the_records_and_below_them_the_users_runs():
     assert "test accuracy" in alone and TEST not in alone  # one seed has no interval to name
 
 
+@pytest.mark.parametrize(
+    ("macs", "text"), [(2_896_192, "2.9M"), (117_990_000, "118.0M"), (100_000, "0.1M"), (17_690, "0.018M"), (0, "0M")]
+)
+def test_few_macs_are_not_shown_as_none(macs, text):
+    runs = Runs("made_up", {"plain": [a_run(0, macs=macs)]})
+    assert runs.table().loc["plain", "MACs"] == text
+
+
 def test_a_users_runs_on_other_data_or_of_another_budget_have_rows_of_their_own():
     found = [
         a_run(0), a_run(1), a_run(0, budget="quick", epochs=1), a_run(1, budget="quick", epochs=2),
