@@ -235,7 +235,7 @@ def lines(
     ax, words, ends = axes[0][0], [], []
     for colour, marker, (label, points) in zip(PALETTE, _MARKERS, series.items(), strict=False):
         x, means = list(points), [interval.mean for interval in points.values()]
-        errors = np.array([(i.mean - i.low, i.high - i.mean) if i.n > 1 else (0, 0) for i in points.values()]).T
+        errors = np.array([(i.mean - i.low, i.high - i.mean) for i in points.values()]).T  # NaN where n is 1: no bar
         ax.errorbar(x, means, errors, fmt=f"{marker}-", color=colour, markersize=6, capsize=4)
         ends.append((means[-1], x[-1], label, colour))
         words_ = ", ".join(f"{stats.format_mean_ci(interval)} at {number:,.12g}" for number, interval in points.items())
