@@ -281,3 +281,20 @@ def test_every_exercise_of_the_book_has_a_hint_and_its_reference_is_right(page):
 def test_exercises_open_without_tensorflow():
     imports = "".join(f"import shathenet_utils.exercises.{page}\n" for page in PAGES)
     assert python(WITHOUT_TENSORFLOW + imports + "import shathenet_utils.exercises").stderr == ""
+
+
+@pytest.mark.parametrize("name", ["00.5", "01.4"])
+def test_no_constant_passes_for_a_training(monkeypatch, name):
+    monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
+    exercise = exercises.find(name)
+    constants = [0.3, [0.6, 0.3], [0.52, 0.35], [2.3, 2.29, 2.2], [2.3, 2.3, 2.3], [0.0, 0.0, 0.0]]
+    for constant in constants:
+        assert "not yet" in verdict(name, exercise, lambda *_, constant=constant: constant)
+
+
+def test_what_those_trainings_should_give_passes(monkeypatch):
+    monkeypatch.delenv("SHATHENET_LIVE_SECONDS", raising=False)
+    accuracies = {50: [0.606, 0.302], 200: [0.519, 0.355]}
+    assert "is right" in verdict("00.5", exercises.find("00.5"), accuracies.get)
+    losses = {"truncated_normal": [2.304, 2.303, 2.302], "he_normal": [2.2, 2.05, 1.95]}
+    assert "is right" in verdict("01.4", exercises.find("01.4"), losses.get)

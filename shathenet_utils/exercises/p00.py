@@ -1,6 +1,7 @@
 """References of page 00's exercises: a loss, a gradient, class means, standard errors, a training, two intervals."""
 
 import math
+import os
 
 import numpy as np
 
@@ -26,20 +27,34 @@ def standard_error(accuracy, images):
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
-def overfits(gap, images_per_class):
-    """What is wrong with a training accuracy minus a validation accuracy, in a sentence, or ""."""
-    gap = float(gap)
-    if not -1 <= gap <= 1:
-        return "a difference of two accuracies, as fractions, lies between −1 and 1."
-    if gap == 0:
-        return "the two accuracies should differ: is one of them measured on the validation images?"
-    if gap < 0:
-        return "on its own training images a classifier is more accurate; subtract the other way round."
+PLAUSIBLE = {50: ((0.56, 0.66), (0.25, 0.34)), 200: ((0.47, 0.56), (0.31, 0.40))}
+"""By images per class: in which range the training and the validation accuracy lie on CIFAR-10, whatever the seed."""
+
+
+def accuracies_are_wrong(accuracies, images_per_class):
+    """What is wrong with a training and a validation accuracy, in a sentence, or ""."""
+    accuracies = [float(accuracy) for accuracy in accuracies]
+    if len(accuracies) != 2:
+        return f"these are {len(accuracies)} values, not two."
+    if not all(0 <= accuracy <= 1 for accuracy in accuracies):
+        return "an accuracy, as a fraction, lies between 0 and 1."
+    if "SHATHENET_LIVE_SECONDS" in os.environ:  # fewer images than the exercise asks for
+        return "" if accuracies[0] > accuracies[1] else "the training accuracy should be the higher one."
+    for part, accuracy, (low, high) in zip(
+        ("training", "validation"), accuracies, PLAUSIBLE[images_per_class], strict=True
+    ):
+        if not low <= accuracy <= high:
+            return (
+                f"on CIFAR-10 the {part} accuracy should lie between {low:.2f} and {high:.2f}. Are these 100 epochs, a "
+                "learning rate of 0.01, and first the training images, then the validation images?"
+            )
     return ""
 
 
 _random = np.random.default_rng(0)
-_images = [(_random.random((4, 4, 3)), _random.random((5, 4, 4, 3))) for _ in range(3)]
+_one_pixel = np.array([[[1.0, 2.0, 3.0]]])
+_images = [(_one_pixel, np.array([[[[1.0, 2.0, 5.0]]], [[[1.0, 3.0, 3.0]]]]))]
+_images += [(_random.random((4, 4, 3)), _random.random((5, 4, 4, 3))) for _ in range(3)]
 
 EXERCISES = {
     "00.1": Exercise(
@@ -50,7 +65,8 @@ EXERCISES = {
     "00.2": Exercise(
         logit_gradient,
         [(np.array([0.0, 0.0]), 0), (np.array([2.0, 1.0, -1.0]), 1), (np.array([0.0, 3.0, 0.5, 0.5]), 0)],
-        "Softmax first; then subtract 1 from the probability of the true class only.",
+        "Softmax first; then subtract 1 from the probability of the true class only. `softmax` above wants rows: "
+        "`softmax(logits[None])[0]`.",
     ),
     "00.3": Exercise(
         nearest_mean,
@@ -60,14 +76,14 @@ EXERCISES = {
     "00.4": Exercise(
         standard_error,
         [(0.5, 10_000), (0.9, 10_000), (0.9, 100)],
-        "The number of images stands under the root.",
+        "The number of images stands under the root. Leave out 1.96: that gives the margin.",
     ),
     "00.5": Exercise(
         None,
-        [(50,)],
+        [(50,), (200,)],
         "few_images gives the images. The first two values of train_linear are what linear_accuracy needs first.",
-        accepts=overfits,
-        expects="the training accuracy minus the validation accuracy, a fraction above 0",
+        accepts=accuracies_are_wrong,
+        expects="the training accuracy and the validation accuracy, two fractions",
     ),
     "00.6": Exercise(
         lambda: "B",

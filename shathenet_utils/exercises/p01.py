@@ -41,9 +41,12 @@ def _losses_are_wrong(losses, kernel_initializer):
         return f"these are {len(losses)} values, not one per epoch."
     if not np.isfinite(losses).all():
         return "a loss is not a finite number: the learning rate may be too large."
-    under_test = "SHATHENET_LIVE_SECONDS" in os.environ  # too few images to leave the plateau
-    if kernel_initializer == "he_normal" and losses[-1] > losses[0] - 0.05 and not under_test:
-        return "the loss hardly falls: is this the initialiser, and 0.05 the learning rate?"
+    if "SHATHENET_LIVE_SECONDS" in os.environ:  # too few images to leave the plateau
+        return ""
+    if kernel_initializer == "he_normal" and losses[-1] > losses[0] - 0.05:
+        return "the loss should fall by more than 0.05: is this the initialiser, and 0.05 the learning rate?"
+    if kernel_initializer == "truncated_normal" and not all(2.25 < loss < 2.35 for loss in losses):
+        return "each loss should lie between 2.25 and 2.35, near ln 10: is this the initialiser, on 4,000 images?"
     return ""
 
 
@@ -76,10 +79,10 @@ EXERCISES = {
     "01.5": Exercise(
         reference=lambda: "B",
         feedback={
-            "A": "overfitting is more than a gap: the training curve rises while the validation curve does not. At "
+            "A": "Overfitting is more than a gap: the training curve rises while the validation curve does not. At "
             "1e-4 both still rise.",
-            "C": "the height of the training curve does not matter: it rises while the validation curve hardly does.",
-            "D": "the curves at 1e-4 still rise, but the figure ends there: how far they would get is not shown.",
+            "C": "The height of the training curve does not matter: it rises while the validation curve hardly does.",
+            "D": "The curves at 1e-4 still rise, but the figure ends there: how far they would get is not shown.",
         },
         hint="Look at the right half of both curves: which of them still rise?",
     ),
