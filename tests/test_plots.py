@@ -362,13 +362,30 @@ def test_a_panels_long_title_pushes_no_kernels_apart():
     assert np.ptp(np.diff(lefts)) < 1e-6
 
 
-def test_kernels_on_one_scale_can_be_compared():
+def test_kernels_on_one_scale_can_be_compared_and_none_is_clipped():
     kernels = np.full((3, 3, 3, 1), 0.5)
-    panels = {"half": kernels, "whole": 2 * kernels}
+    whole = 2 * kernels
+    whole[0, 0, 0] = -4  # one weight of 54, beyond all the others
+    panels = {"half": kernels, "whole": whole}
     drawing = plots.kernels(panels, columns=1, one_scale=True, name="x", alt="Kernels.")
     half, whole = (np.asarray(ax.images[0].get_array()) for ax in drawing.axes)
-    np.testing.assert_allclose(half, 0.75)
-    np.testing.assert_allclose(whole, 1)
+    np.testing.assert_allclose(half, 0.5625)
+    np.testing.assert_allclose(whole[1:], 0.625)
+    assert whole[0, 0, 0] == 0
+    assert drawing.figure.get_supxlabel() == "Scale of each colour: none at −4.00, half at 0, full at +4.00."
+
+
+def test_kernels_of_several_scales_state_no_ends():
+    assert plots.kernels({"a": KERNELS}, name="x", alt="Kernels.").figure.get_supxlabel() == ""
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_kernels_are_numbered_where_a_page_asks_for_it(numbers):
+    panels = {"before": KERNELS, "after": KERNELS[..., :5]}
+    drawing = plots.kernels(panels, columns=4, numbers=numbers, name="x", alt="Kernels.")
+    below = [ax.get_xlabel() for ax in drawing.axes]
+    count = KERNELS.shape[-1]
+    assert below == ([*map(str, range(count)), *map(str, range(5)), "", "", ""] if numbers else [""] * (count + 8))
 
 
 def test_kernels_of_nothing_but_zeros_are_grey():

@@ -36,16 +36,24 @@ def images(
 
 
 def kernels(
-    panels: dict[str, np.ndarray], *, name: str, alt: str, columns: int = 8, one_scale: bool = False
+    panels: dict[str, np.ndarray],
+    *,
+    name: str,
+    alt: str,
+    columns: int = 8,
+    one_scale: bool = False,
+    numbers: bool = False,
 ) -> Drawing:
     """Kernels as colour images, float (height, width, 3, filters) per panel; grey is zero.
 
-    Each kernel is scaled by its own largest value; with one_scale all panels by the 99th percentile of them all, so
-    that their sizes can be compared.
+    Each kernel is scaled by its own largest absolute weight; with one_scale all panels by the largest of them all, so
+    that their sizes can be compared: then the figure states the scale's two ends. numbers: the filter's number, from 0,
+    below its kernel.
     """
-    shared = np.percentile(np.concatenate([np.abs(array).ravel() for array in panels.values()]), 99)
+    shared = max(np.abs(array).max() for array in panels.values())
     rows = {title: -(-array.shape[-1] // columns) for title, array in panels.items()}
-    figure, axes = new_figure(columns * 0.8, sum(rows.values()) * 0.8 + 0.35 * len(panels), sum(rows.values()), columns)
+    height = sum(rows.values()) * (0.95 if numbers else 0.8) + 0.35 * len(panels) + (0.2 if one_scale else 0)
+    figure, axes = new_figure(columns * 0.8, height, sum(rows.values()), columns)
     top = 0
     for title, array in panels.items():
         for i, ax in enumerate(axes[top : top + rows[title]].flat):
@@ -55,11 +63,16 @@ def kernels(
                 kernel = array[..., i].astype(np.float32)
                 largest = max(shared if one_scale else np.abs(kernel).max(), 1e-9)
                 ax.imshow(np.clip(0.5 + 0.5 * kernel / largest, 0, 1), interpolation="nearest")
+                if numbers:
+                    ax.set_xlabel(str(i), fontsize=8, labelpad=2)
         axes[top][0].set_title(" ", fontsize=10)  # holds the height; the words, longer than a kernel, widen nothing
         axes[top][0].annotate(
             title, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=10
         ).set_in_layout(False)
         top += rows[title]
+    if one_scale:
+        ends = f"Scale of each colour: none at −{shared:.2f}, half at 0, full at +{shared:.2f}."
+        figure.supxlabel(ends, x=0.005, ha="left", fontsize=8)
     return Drawing(figure, name, " ".join(alt.split()))
 
 
