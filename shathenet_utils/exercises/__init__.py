@@ -124,6 +124,8 @@ def brief(value) -> str:
         return f"{value:,}"
     if isinstance(value, float | np.floating):
         return f"{value:.4g}"
+    if isinstance(value, list | tuple) and not value:
+        return "[]"
     try:
         array = np.asarray(value)
         if _is_small(array) and array.ndim:
