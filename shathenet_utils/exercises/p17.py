@@ -1,4 +1,4 @@
-"""References of page 17's exercises: a receptive field, dead filters, an edge, a training, two figures to read."""
+"""References of page 17's exercises: a receptive field, dead filters, an edge, a training, two images to read."""
 
 import numpy as np
 
@@ -36,19 +36,40 @@ def _edge_is_wrong(kernel):
     return ""
 
 
-def _fraction_is_wrong(value, learning_rate):
-    if not isinstance(value, float | np.floating):
-        return "the fraction is one number."
-    if not 0 <= value <= 1:
-        return "a fraction lies between 0 and 1."
-    return "" if abs(12 * value - round(12 * value)) < 1e-5 else "conv1 has 12 filters: expected a multiple of 1/12."
+def _receptive_field(stack):
+    """From above: which input pixels one output touches, counted by their first and their last."""
+    first, last = 0, 0
+    for kernel_size, stride in reversed(stack):
+        first, last = first * stride, last * stride + kernel_size - 1
+    return last - first + 1
+
+
+_USUAL_RATE, _TOO_HIGH = 0.002, 0.05
+
+
+def _fractions_are_wrong(value, learning_rate):
+    if len(value) != 2 or not all(0 <= fraction <= 1 for fraction in value):
+        return "expected two fractions, between 0 and 1: conv1's and conv2's."
+    for fraction, (name, filters) in zip(value, {"conv1": 12, "conv2": 24}.items(), strict=True):
+        if abs(filters * fraction - round(filters * fraction)) > 1e-4:
+            return f"{name} has {filters} filters: expected a multiple of 1/{filters}, not {fraction:.4g}."
+    if learning_rate == _USUAL_RATE and max(value) > 0.25:
+        return f"at {_USUAL_RATE} at most a quarter of a layer is dead after two epochs."
+    if learning_rate == _TOO_HIGH and value[1] < 0.5:
+        return f"at {_TOO_HIGH} more than half of conv2's filters are dead after two epochs."
+    return ""
 
 
 EXERCISES = {
     "17.1": Exercise(
-        reference=lambda side, factor: -(-side // factor),
-        cases=[(7, 6), (79, 6), (12, 6), (5, 1), (13, 4)],
-        hint="A small pixel is factor enlarged pixels wide, and a part of one counts.",
+        reference=_receptive_field,
+        cases=[
+            ([(7, 6), (5, 4)],),
+            ([(5, 1), (5, 1), (2, 2), (3, 1)],),
+            ([(7, 6), (5, 4), (3, 2), (2, 2)],),
+            ([(3, 2)],),
+        ],
+        hint="Begin with a side and a distance of 1. Change the side first: it needs the distance below the layer.",
     ),
     "17.2": Exercise(
         reference=_dead_filters,
@@ -63,27 +84,28 @@ EXERCISES = {
     ),
     "17.4": Exercise(
         reference=None,
-        cases=[(0.002,), (0.05,)],
-        accepts=_fraction_is_wrong,
-        expects="the fraction of dead filters in conv1 after two epochs, between 0 and 1",
-        hint='train_lens_network(learning_rate, epochs=2) returns the model first; fraction_dead(...)["first layer"].',
+        cases=[(_USUAL_RATE,), (_TOO_HIGH,)],
+        accepts=_fractions_are_wrong,
+        expects="two fractions, conv1's and conv2's dead filters after two epochs",
+        hint="train_lens_network(learning_rate, epochs=2) returns the model first; dead_per_layer(…) returns an array "
+        "of booleans per layer, whose mean is the fraction.",
     ),
     "17.5": Exercise(
-        reference=lambda: "C",
+        reference=lambda: "D",
         feedback={
-            "A": "The kernels contain noise, but look at the last row: something smooth was added to it.",
-            "B": "If training had added the noise, it would appear in the row trained minus initial.",
-            "D": "All rows of the figure share one scale, so that they can be compared.",
+            "A": "On an evenly bright window the block counts too. Add up its 36 weights.",
+            "B": "A sum is not nearly zero because each of its 36 parts is small. Add up the block's weights.",
+            "C": "Dark in the kernel means negative weights: a bright pixel there makes the sum smaller.",
         },
-        hint="Trained = initial + (trained minus initial). Compare the rows column by column.",
+        hint="sums_over_pixels(kernel)[:, 4] holds the sums over the four small pixels, for three colours each.",
     ),
     "17.6": Exercise(
         reference=lambda: "C",
         feedback={
             "A": "It may respond to another image. Dead means: on every image of a set.",
             "B": "The outputs are zero, not the weights. A negative sum becomes zero by ReLU.",
-            "D": "White is the colour of zero on this scale; it says nothing about white in the image.",
+            "D": "White is the colour of small values on this scale; it has nothing to do with white in the image.",
         },
-        hint="Think of what ReLU does, and of the colour of zero on the diverging scale.",
+        hint="Think of what ReLU does to values below zero, and of how many images you see.",
     ),
 }
