@@ -24,9 +24,9 @@ _DENSE_RATES = {"dense": 1e-4, "dense_2x2": 3e-4, "dense_4x4": 1e-3}
 
 FIRST_LAYERS = {
     "enlarged_7x7": "7×7 on the enlarged image (v1.0)",
-    "conv_2x2": "2×2, usual initial weights",
-    "conv_2x2_initial": "2×2, v1.0's initial function",
-    "conv_2x2_initial_and_steps": "2×2, v1.0's initial function and step size",
+    "conv_2x2": "2×2 with usual initial weights",
+    "conv_2x2_initial": "2×2 with v1.0's initial function",
+    "conv_2x2_initial_and_steps": "2×2 with v1.0's initial function and step size",
 }
 
 EXPERIMENTS = (
