@@ -1,7 +1,5 @@
 """The lens as a reader has it: a page of its own, opened from a file."""
 
-import re
-
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -531,18 +529,13 @@ def test_names_are_never_markup(opened, network, images):
     assert evil[0] in page.locator("#page .lens").inner_text()
 
 
-class Doubles(layers.Layer):
-    def call(self, x):
-        return 2 * x
-
-
 def test_an_unknown_layer_is_named(opened, images):
     pixels = keras.Input((32, 32, 3))
-    model = keras.Model(pixels, layers.Flatten()(Doubles(name="twice")(layers.Conv2D(2, 3)(pixels))))
+    model = keras.Model(pixels, layers.Flatten()(layers.AutoContrast(name="auto")(layers.Conv2D(2, 3)(pixels))))
     page = opened(model, images)
     page.get_by_label("Layer", exact=True).select_option(index=2)
     said = page.locator("#page .note").inner_text()
-    assert said == "The lens doesn't know Doubles (layer twice), so it shows nothing that is computed from it."
+    assert said == "The lens doesn't know AutoContrast (layer auto), so it shows nothing that is computed from it."
 
 
 def test_weights_that_are_no_numbers_are_said(opened, images):
@@ -560,11 +553,7 @@ def test_a_layer_of_ten_thousand_filters_freezes_nothing(opened):
     assert page.locator("#page .note").inner_text() == "256 of 10,000 channels are drawn."
 
 
-def test_images_of_another_size_are_refused_in_one_sentence(network):
-    with pytest.raises(payload.LensError, match=re.escape("wants images of 8 bits, 32 × 32 × 3 as v1_0 takes them")):
-        payload.payload(network, np.zeros((1, 28, 28, 3), np.uint8))
-    with pytest.raises(payload.LensError, match="not float32"):
-        payload.payload(network, np.zeros((1, 32, 32, 3), np.float32))
+def test_weights_of_another_network_are_refused_in_one_sentence(network):
     with pytest.raises(payload.LensError, match="The weight history is not of v1_0: it lacks conv1/bias"):
         payload.payload(network, np.zeros((1, 32, 32, 3), np.uint8), weight_history={"x": np.zeros((2, 3))})
 

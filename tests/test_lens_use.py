@@ -77,7 +77,7 @@ window.Worker = class extends EventTarget {
     ids=["worker", "asked not to", "refused", "failed"],
 )
 def test_the_work_is_done_in_a_worker_or_where_there_is_none_in_the_page(opened, network, where, at, before):
-    page = opened(network, labels=[0, 1, 2], at=at, before=before)
+    page = opened(network, labels=[0, 1, 2], classes=["a", "b", "c"], at=at, before=before)
     assert page.evaluate("window.lens.where()") == where
     np.testing.assert_allclose(ends(page), np.asarray(network(IMAGES[:1]))[0], atol=1e-5)
     page.get_by_role("button", name="negative").click()
@@ -318,7 +318,7 @@ def ten_million():
 def test_the_lens_answers_within_a_frame_and_an_edit_blocks_nothing(opened, build, goal, capsys):
     """On an idle machine: a hover within 16 ms, an edit within `goal`, and the page never busy for 50 ms."""
     images = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-    page = opened(build(), images, labels=[0, 1, 2])
+    page = opened(build(), images)
     navigation = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
     page.evaluate(HOVERS, 50)  # the browser's compiler has seen it then
     hover = np.percentile(page.evaluate(HOVERS, 200), 95)

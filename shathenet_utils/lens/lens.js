@@ -1549,7 +1549,7 @@ const STYLE = `
 .lens { container-type: inline-size; padding: 12px; max-width: 1680px; margin: 0 auto; }
 .title { font-size: 20px; line-height: 1.2; margin: 0 0 8px; }
 .head { font-size: 14px; margin: 0 0 8px; } .head:not(:first-child) { margin-top: 16px; }
-p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .note { color: var(--mark); }
+p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .note, .failure { color: var(--mark); }
 .panel { border: 1px solid var(--edge); border-radius: 8px; padding: 12px; min-width: 0; margin: 0 0 10px; }
 .panel > :last-child { margin-bottom: 0; }
 .body { transition: opacity 0.15s; } .body[aria-busy=true] { opacity: 0.5; }
@@ -1565,7 +1565,8 @@ p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .not
 
 .controls { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; margin: 4px 0 8px; }
 .stacked { display: grid; gap: 8px; justify-items: start; min-width: 0; }
-label { display: inline-flex; gap: 6px; align-items: center; max-width: 100%; }
+@container (max-width: 539px) { .looking > :first-child .stage { max-width: 240px; } }
+label { display: inline-flex; white-space: nowrap; gap: 6px; align-items: center; max-width: 100%; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
   border-radius: 5px; padding: 4px 9px; min-width: 0; max-width: 100%; }
 input[type=range] { padding: 0; width: 200px; accent-color: var(--mark); } input[type=checkbox] { accent-color: var(--mark); }
@@ -3102,7 +3103,7 @@ function render(el, data, options = {}) {
     sum: makeSum(lens, (inner) => views.kernels.lookAt(inner)),
   };
   const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" });
-  const failure = make("p", { className: "note", role: "alert" });
+  const failure = make("p", { className: "failure", role: "alert" });
   const panel = (/** @type {string} */ className, /** @type {(Node | string | null)[]} */ ...children) =>
     make("section", { className: `panel ${className}` }, ...children);
   const { heading } = lens;

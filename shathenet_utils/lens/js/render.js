@@ -233,7 +233,7 @@ export function render(el, data, options = {}) {
     sum: makeSum(lens, (inner) => views.kernels.lookAt(inner)),
   };
   const bar = make("progress", { max: 1, value: 0, hidden: true, ariaLabel: "Computing" });
-  const failure = make("p", { className: "note", role: "alert" });
+  const failure = make("p", { className: "failure", role: "alert" });
   const panel = (/** @type {string} */ className, /** @type {(Node | string | null)[]} */ ...children) =>
     make("section", { className: `panel ${className}` }, ...children);
   const { heading } = lens;
