@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from shathenet_utils.book.learning_rates import Chosen, tuned
 from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import ORIGINAL_AUGMENTATION, Augmentation, Recipe
 
@@ -10,17 +11,17 @@ _V1_1 = Recipe(epochs=70, batch_size=128, precision="mixed_bfloat16")
 _FLIP_SHIFT = Augmentation(flip="random", translate=4)
 _ORIGINAL = dataclasses.replace(_V1_1, augmentation=ORIGINAL_AUGMENTATION)
 _FLIP_TRANSLATE = dataclasses.replace(_V1_1, augmentation=_FLIP_SHIFT)
-# The rate is constant, so a run of 35 epochs is the first half of one of 70: v1.1's histories hold the other side.
-_SIZE = dataclasses.replace(_FLIP_TRANSLATE, learning_rate=3e-4, epochs=35)
-_SIZES = {
-    "v1_0_wide": ("v1_0", {"filters": (144, 144, 288), "dense_units": 288}, "v1.0, widened to 1.25M"),
-    "v1_1_small_dense": ("v1_1", {"dense_units": 32}, "v1.1, dense layer of 32"),
-}
-"""Beside v1.0 and v1.1: name → model, arguments, label."""
-_SIZE_RATES = {"1e-4": 1e-4, "3e-4": 3e-4, "1e-3": 1e-3}
+_SIZE = dataclasses.replace(_FLIP_TRANSLATE, epochs=35)
+_SIZES = (
+    Variant(
+        "v1_0_wide", "v1_0", _SIZE, {"filters": (144, 144, 288), "dense_units": 288}, label="v1.0, widened to 1.25M"
+    ),
+    Variant("v1_1_small_dense", "v1_1", _SIZE, {"dense_units": 32}, label="v1.1, dense layer of 32"),
+    Variant("v1_1", "v1_1", _SIZE, label="v1.1"),
+)
 _SWEEP_RATES = {"1e-4": 1e-4, "3e-4": 3e-4, "1e-3": 1e-3, "3e-3": 3e-3}
 
-EXPERIMENTS = (
+_RECORDED = (
     Experiment(
         name="v1_1",
         question="What did seventy times the parameters buy, and what did augmentation?",
@@ -71,31 +72,6 @@ EXPERIMENTS = (
         threads=1,
     ),
     Experiment(
-        name="v1_1_size_sweep",
-        question="With flip and shift, which learning rate suits v1.1, and which the two networks between it and v1.0?",
-        variants=tuple(
-            Variant(
-                f"{name}_{at}", model, dataclasses.replace(_SIZE, learning_rate=rate, epochs=10), arguments,
-                label=f"{label}, {at}",
-            )
-            for name, (model, arguments, label) in (_SIZES | {"v1_1": ("v1_1", {}, "v1.1")}).items()
-            for at, rate in _SIZE_RATES.items()
-        ),
-        sweep=True,
-        planned=True,
-        threads=1,
-    ),
-    Experiment(
-        name="v1_1_size",
-        question="With flip and shift, is it the parameters or the architecture that v1.1 gains by?",
-        variants=tuple(
-            Variant(name, model, _SIZE, arguments, label, tuned_by="v1_1_size_sweep")
-            for name, (model, arguments, label) in _SIZES.items()
-        ),
-        threads=1,
-        planned=True,
-    ),
-    Experiment(
         name="v1_1_long",
         question="Does v1.1 with the original augmentation underfit, or was it stopped too early?",
         variants=(
@@ -108,3 +84,15 @@ EXPERIMENTS = (
         planned=True,
     ),
 )  # fmt: skip
+
+
+def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
+    """What the page declares, with the learning rates that are chosen by now."""
+    return (
+        *_RECORDED,
+        *tuned(
+            "v1_1_size", "With flip and shift, is it the parameters or the architecture that v1.1 gains by?", _SIZES,
+            dict.fromkeys((variant.name for variant in _SIZES), (1e-4, 3e-4, 1e-3)), chosen, epochs=10, planned=True,
+            threads=1,
+        ),
+    )  # fmt: skip

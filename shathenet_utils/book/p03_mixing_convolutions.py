@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from shathenet_utils.book.learning_rates import Chosen, tuned
 from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import ORIGINAL_AUGMENTATION, Augmentation, Recipe, Schedule
 
@@ -34,22 +35,13 @@ _BRANCHES = {
         "3×3 and 5×5 side by side",
     ),
 }  # fmt: skip
-_HE_RATES = {"3e-4": 3e-4, "1e-3": 1e-3, "3e-3": 3e-3}
-_HE_BEST = dict.fromkeys(KERNELS, 1e-3)
-"""Each kind's learning rate with He initialisation; the sweep decides."""
 
 
 def _he(arguments: dict) -> dict:
     return {**arguments, "kernel_initializer": "he_normal"}
 
 
-def _tuned(name: str, epochs: int) -> Variant:
-    arguments, label = KERNELS[name]
-    recipe = dataclasses.replace(_KERNELS, learning_rate=_HE_BEST[name], epochs=epochs)
-    return Variant(name, "v1_2", recipe, _he(arguments), label, tuned_by="v1_2_kernels_he_sweep")
-
-
-EXPERIMENTS = (
+_RECORDED = (
     Experiment(
         name="v1_2",
         question="What does the original's own v1.2 reach?",
@@ -86,33 +78,29 @@ EXPERIMENTS = (
         ),
         quick_epochs=3,
     ),
-    Experiment(
-        name="v1_2_kernels_he_sweep",
-        question="Which learning rate suits each kind of kernels, with He initialisation?",
-        variants=tuple(
-            Variant(
-                f"{name}_{at}", "v1_2", dataclasses.replace(_KERNELS, learning_rate=rate, epochs=3), _he(arguments),
-                f"{label}, {at}",
-            )
-            for name, (arguments, label) in KERNELS.items()
-            for at, rate in _HE_RATES.items()
-        ),
-        sweep=True,
-        threads=1,
-        planned=True,
-    ),
-    Experiment(
-        name="v1_2_kernels_he",
-        question="At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
-        variants=tuple(_tuned(name, epochs=8) for name in KERNELS),
-        threads=1,
-        planned=True,
-    ),
-    Experiment(
-        name="v1_2_kernels_long",
-        question="Does the order of the two that decide stay, with three times the epochs?",
-        variants=tuple(_tuned(name, epochs=24) for name in ("3x3", "side_by_side")),
-        threads=1,
-        planned=True,
-    ),
 )  # fmt: skip
+
+
+def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
+    """What the page declares, with the learning rates that are chosen by now."""
+    with_he = {
+        name: Variant(name, "v1_2", _KERNELS, _he(arguments), label) for name, (arguments, label) in KERNELS.items()
+    }
+    longer = [
+        dataclasses.replace(
+            with_he[name], recipe=dataclasses.replace(_KERNELS, epochs=24), tuned_by=f"v1_2_kernels_he_sweep/{name}"
+        )
+        for name in ("3x3", "side_by_side")
+    ]
+    return (
+        *_RECORDED,
+        *tuned(
+            "v1_2_kernels_he",
+            "At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
+            with_he.values(), dict.fromkeys(KERNELS, (3e-4, 1e-3, 3e-3)), chosen, epochs=3, planned=True, threads=1,
+        ),
+        *tuned(
+            "v1_2_kernels_long", "Does the order of the two that decide stay, with three times the epochs?", longer, {},
+            chosen, planned=True, threads=1,
+        ),
+    )  # fmt: skip
