@@ -20,6 +20,7 @@ ORDER = (
     {"backend"},
     {"blocks", "fuse", "tracing"},
     {"architecture"},
+    {"baseline"},
     {"models"},
     {"pretrained"},
     {"optimizers"},
@@ -39,8 +40,8 @@ ORDER = (
 )
 """From left to right; of a folder, all its files."""
 NETWORK_WING = {
-    "backend", "blocks", "fuse", "tracing", "architecture", "models", "pretrained", "optimizers", "training",
-    "kept_weights", "lens", "benchmarks.contenders", "benchmarks.torch_twin",
+    "backend", "blocks", "fuse", "tracing", "architecture", "baseline", "models", "pretrained", "optimizers",
+    "training", "kept_weights", "lens", "benchmarks.contenders", "benchmarks.torch_twin",
 }  # fmt: skip
 """What opens TensorFlow, or may: files, and folders with all their files."""
 RANK = {room: rank for rank, group in enumerate(ORDER) for room in group}

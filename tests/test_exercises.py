@@ -185,6 +185,7 @@ def test_numbers_that_look_alike_get_the_digits_that_differ():
         (np.array([[0.123456, 2.0]]), "[[0.1235, 2]]"),
         ([], "[]"),
         ([3], "[3]"),
+        ((41_088, 5.0, 1e300, float("nan")), "[41088, 5, 1e+300, nan]"),
         ([(7, 6), (5, 4)], "[[7, 6], [5, 4]]"),
         ([[]] * 7, "an array of"),
         (range(7), "an array of shape (7,): 0, 1, 2, 3, …"),

@@ -148,8 +148,10 @@ def _is_small(value) -> bool:
 
 
 def _nested(array: np.ndarray) -> str:
-    """An array as Python writes lists, each number with four digits: "[[1, 0.25], [3, 4]]"."""
-    return f"[{', '.join(map(_nested, array))}]" if array.ndim else f"{array:.4g}"
+    """An array as Python writes lists, whole numbers whole, others with four digits: "[[1, 0.25], [41088, 4]]"."""
+    if array.ndim:
+        return f"[{', '.join(map(_nested, array))}]"
+    return f"{int(array)}" if array == np.round(array) and abs(array) < 1e15 else f"{array:.4g}"
 
 
 def _beside(value, right, tolerance: float) -> str:
