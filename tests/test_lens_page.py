@@ -396,7 +396,7 @@ def test_a_large_network_is_rounded_to_eight_bits_and_says_so(opened, network, i
     for weight, own in zip(rounded.weights, network.weights, strict=True):
         value = own.numpy()
         if value.ndim > 1:
-            scale = (np.abs(value).reshape(-1, value.shape[-1]).max(axis=0) / 127).astype(np.float16).astype(np.float32)
+            scale = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0) / 127
             value = np.clip(np.rint(value / scale), -127, 127) * scale
         weight.assign(value)
     np.testing.assert_allclose(chances(page), np.asarray(rounded(images[:1]))[0], atol=1e-5)
