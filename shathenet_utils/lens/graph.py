@@ -59,8 +59,9 @@ def graph(
 
     model: a `keras.Model` with one input of images, (height, width, channels) all known: functional, Sequential, or a
     subclass that Keras can call on symbolic tensors. output: of several, the one that is shown, by its name or number;
-    also any layer's name, to go as far as that. fixed: whether the weights are the model's own; of a history of weights
-    a layer can't be shown whose weights are used in other forms than they are kept. input_range: what the numbers 0 and
+    also any layer's name, to go as far as that. fixed: whether the weights are the model's own; where a weight
+    history takes their place, no layer can be shown that uses its weights in other forms than they are kept.
+    input_range: what the numbers 0 and
     255 of an image are to the network; with others a step after the input scales them. What isn't known is "unknown",
     and named. Raises LensError for another model.
     """
