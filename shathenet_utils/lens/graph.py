@@ -61,9 +61,8 @@ def graph(
     subclass that Keras can call on symbolic tensors. output: of several, the one that is shown, by its name or number;
     also any layer's name, to go as far as that. fixed: whether the weights are the model's own; where a weight
     history takes their place, no layer can be shown that uses its weights in other forms than they are kept.
-    input_range: what the numbers 0 and
-    255 of an image are to the network; with others a step after the input scales them. What isn't known is "unknown",
-    and named. Raises LensError for another model.
+    input_range: what the numbers 0 and 255 of an image are to the network; with others a step after the input scales
+    them. What isn't known is "unknown", and named. Raises LensError for another model.
     """
     inside = _functional(model)
     shapes = [tuple(one.shape[1:]) for one in inside.inputs]
