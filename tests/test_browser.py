@@ -225,7 +225,7 @@ def test_keys_pressed_in_the_lens_are_not_jupyterlabs(page, lab):
         assert page.locator("dialog, .jp-Dialog").count() == 0
         assert len(cells_of(page)) == many
         assert page.evaluate("window.jupyterapp.shell.currentWidget.content.activeCellIndex") == 1
-    assert shown.get_by_label("Layer", exact=True).input_value() == "4"
+    assert shown.get_by_label("Layer", exact=True).input_value() == "8", "the list hears “d”, for the layer dense"
 
 
 def test_in_a_notebook_too_one_lens_follows_the_other(page, lab):
