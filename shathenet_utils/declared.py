@@ -64,7 +64,9 @@ class Run:
         if not self.path.exists():
             return False
         record = records.load(self.path)
-        whole = record["status"] == "diverged" or self.recipe.is_whole(record["history"])
+        history = record["history"]
+        trained = record["epochs"] == len(history["loss"]) and self.recipe.is_whole(history)
+        whole = trained or record["status"] == "diverged"
         return whole and record["config_hash"] == self.variant.config_hash()
 
     def file_version(self) -> tuple[int, int] | None:

@@ -29,11 +29,12 @@ def call_of(node) -> Callable[..., tuple[tuple, dict]]:
     return arguments
 
 
-def traced_layer(layer, tensors, arguments=lambda tensor: ((tensor,), {})) -> keras.Model:
+def traced_layer(layer, tensors, arguments=lambda tensor: ((tensor,), {}), *, keep: bool = False) -> keras.Model:
     """The functional model that a layer's `call` makes in inference.
 
     tensors: Keras tensors, whose shapes and dtypes the model's inputs take. arguments: a function from as many tensors
-    to what the layer is called with, (args, kwargs). Raises Untraceable where its code can't be followed.
+    to what the layer is called with, (args, kwargs). keep: the layers inside keep their part in it, so that models of
+    its tensors can be made; else they are left as they were. Raises Untraceable where its code can't be followed.
     """
     signature = inspect.signature(layer.call)
     inference = {"training": False} if "training" in signature.parameters else {}
@@ -42,7 +43,7 @@ def traced_layer(layer, tensors, arguments=lambda tensor: ((tensor,), {})) -> ke
         args, kwargs = arguments(*given)
         return function(*args, **kwargs | inference)
 
-    inside = [one for one in layer._flatten_layers() if one is not layer]
+    inside = [] if keep else [one for one in layer._flatten_layers() if one is not layer]
     with _joining_symbols(layer.variables):
         return _traced(lambda *new: call(layer.call, *new), lambda *new: call(layer, *new), tensors, inside)
 

@@ -37,7 +37,7 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     settings = {
         name: str(home / name.lower())
-        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "SHATHENET_OUTPUT")
     }
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--allow-root"]
     command += [
@@ -119,7 +119,7 @@ def pages():
         yield pytest.param(path.name, marks=[] if often else [pytest.mark.slow])
 
 
-@pytest.mark.parametrize("name", pages())
+@pytest.mark.parametrize("name", list(pages()))
 def test_a_notebook_runs_from_top_to_bottom(page, lab, name):
     open_notebook(page, lab, name)
     run_all(page)

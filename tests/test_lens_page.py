@@ -482,6 +482,7 @@ def test_the_keyboard_stays_where_it_was(opened, network, images):
     cell = page.get_by_label("kernel, filter 4, row 1, column 1")
     cell.fill("0.5")
     page.keyboard.press("Enter")
+    settle(page)
     assert page.evaluate("document.activeElement.shadowRoot.activeElement.ariaLabel") == cell.get_attribute(
         "aria-label"
     )
@@ -662,6 +663,7 @@ def test_of_two_lenses_both_see_the_readers_own_image_and_the_epoch(opened, netw
     page.locator("#page canvas.pen").last.focus()
     for key in ("ArrowDown", " "):
         page.keyboard.press(key)
+    settle(page)
     drawn = np.full((1, 32, 32, 3), 255, np.uint8)
     drawn[0, 1, 0] = 0
     states = page.evaluate("window.lens.map((one) => [one.state.image, Array.from(one.outputs().at(-1).data)])")

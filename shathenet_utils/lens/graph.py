@@ -109,7 +109,7 @@ def _functional(model):
             f"{model.name}(images[:1])."
         )
     try:
-        return traced_layer(model, [keras.KerasTensor(shape)])
+        return traced_layer(model, [keras.KerasTensor(shape)], keep=True)
     except Untraceable:
         raise LensError(
             f"The lens can't follow {type(model).__name__}.call: it opens functional and Sequential models, and "
