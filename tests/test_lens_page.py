@@ -477,6 +477,7 @@ def test_the_keyboard_stays_where_it_was(opened, network, images):
     page = opened(network, images)
     page.locator("#page .tiles button[title='channel 3']").focus()
     page.keyboard.press("Enter")
+    settle(page)
     page.keyboard.press("ArrowRight")
     assert "conv1, channel 4 " in told(page)
     cell = page.get_by_label("kernel, filter 4, row 1, column 1")
