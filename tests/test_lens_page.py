@@ -418,13 +418,18 @@ LIVELINESS = """() => {
 }"""
 
 
-# A pass begun, seen, and given up for another, all in the page: from outside it might be over before one looks.
+# A pass begun, seen, and given up for another, all in the page: from outside it might be over before one looks. On a
+# fast machine a pass may end before its bar is drawn, so several are begun.
 GIVEN_UP = """async () => {
   const at = (what) => document.querySelector("#page").shadowRoot.querySelector(what);
-  window.lens.set({ image: 2 });
-  const begun = performance.now(), seen = () => at("progress").checkVisibility();
-  while (!seen() && performance.now() - begun < 2000) await new Promise(requestAnimationFrame);
-  const found = [seen(), at(".body").ariaBusy];
+  const seen = () => at("progress").checkVisibility();
+  let found = [false, "false"];
+  for (let pass = 0; pass < 10 && !found[0]; pass++) {
+    window.lens.set({ image: pass % 2 ? 0 : 2 });
+    const begun = performance.now();
+    while (!seen() && performance.now() - begun < 1000) await new Promise(requestAnimationFrame);
+    found = [seen(), at(".body").ariaBusy];
+  }
   window.lens.set({ row: 3, column: 4, image: 1 });
   return found;
 }"""
