@@ -4,45 +4,19 @@ A page has its experiments in `EXPERIMENTS`, or, where sweeps choose their learn
 makes them from the rates that are chosen so far.
 """
 
-from shathenet_utils.book import (
-    learning_rates,
-    p01_first_network,
-    p02_bigger,
-    p03_mixing_convolutions,
-    p04_yardstick,
-    p05_normalising_inputs,
-    p06_augmentation,
-    p07_batch_normalisation,
-    p08_initialisation,
-    p09_regularisation,
-    p10_activations,
-    p11_striding_pooling,
-    p12_optimizers_losses,
-    p13_global_pooling,
-    p14_schedules_decay,
-    p15_connections,
-    p24_how_fast,
-)
+import importlib
+import pkgutil
+import re
+
+from shathenet_utils.book import learning_rates
 from shathenet_utils.experiment import Experiment
 
-PAGES = (
-    p01_first_network,
-    p02_bigger,
-    p03_mixing_convolutions,
-    p04_yardstick,
-    p05_normalising_inputs,
-    p06_augmentation,
-    p07_batch_normalisation,
-    p08_initialisation,
-    p09_regularisation,
-    p10_activations,
-    p11_striding_pooling,
-    p12_optimizers_losses,
-    p13_global_pooling,
-    p14_schedules_decay,
-    p15_connections,
-    p24_how_fast,
+PAGES = tuple(
+    importlib.import_module(f"{__name__}.{file.name}")
+    for file in pkgutil.iter_modules(__path__)
+    if re.match(r"p\d\d_", file.name)
 )
+"""The files of this folder that are named after a page, in the pages' order."""
 
 
 def of_page(page) -> tuple[Experiment, ...]:
