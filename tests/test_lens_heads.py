@@ -15,8 +15,9 @@ LOG9 = 2.1972246
 
 @pytest.fixture
 def shown(browser, tmp_path):
-    """A function that opens a network that ends in a dense layer with these biases, kernels zero; returns the page."""
-    pages = []
+    """A function that opens a network that ends in a dense layer with these biases, kernels zero; returns the page.
+    An error in it fails the test."""
+    pages, errors = [], []
 
     def shown(activation, biases, classes=None, labels=None, images=IMAGES, **more):
         pixels = keras.Input((6, 6, 3), name="images")
@@ -27,6 +28,7 @@ def shown(browser, tmp_path):
         data = payload.payload(keras.Model(pixels, x), images, labels, classes, **more)
         page = browser.new_page()
         page.set_default_timeout(15_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(lens.Lens(data, {}).to_html(tmp_path / "lens.html").as_uri())
         pages.append(page)
         settle(page)
@@ -35,6 +37,7 @@ def shown(browser, tmp_path):
     yield shown
     for page in pages:
         page.close()
+    assert not errors
 
 
 def lines(page):
