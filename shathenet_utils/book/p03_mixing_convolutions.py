@@ -97,7 +97,8 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         *tuned(
             "v1_2_kernels_he",
             "At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
-            with_he.values(), dict.fromkeys(KERNELS, (3e-4, 1e-3, 3e-3)), chosen, epochs=3, planned=True, threads=1,
+            with_he.values(), dict.fromkeys(KERNELS, (1e-4, 3e-4, 1e-3, 3e-3)),
+            chosen, epochs=3, planned=True, threads=1,
         ),
         *tuned(
             "v1_2_kernels_long", "Does the order of the two that decide stay, with three times the epochs?", longer, {},
