@@ -252,8 +252,8 @@ def main(arguments: list[str] | None = None) -> None:
     bench.add_argument(
         "name",
         nargs="?",
-        help="a network; machine, waterfall, profile, profile_thin, profile_wide, growth, vectors, waits or features; "
-        "scaling, of a cluster; or an experiment: its variants",
+        help="a network; machine, waterfall, profile, profile_thin, profile_wide, growth, vectors, waits, features or "
+        "sources; scaling, of a cluster; or an experiment: its variants",
     )
     bench.add_argument("--cluster", metavar="ADDRESS", help="of scaling: a Ray cluster (default: auto)")
     bench.add_argument("--rounds", type=_at_least_one, default=5, help="epochs of each, in turn (default: 5)")

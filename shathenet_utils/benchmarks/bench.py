@@ -20,6 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shathenet_utils import files, machine, output_folder, progress, records, runner
+from shathenet_utils.book import baseline
 from shathenet_utils.book.p04_yardstick import LINEAR_HEAD
 from shathenet_utils.book.p24_how_fast import AIRBENCH
 from shathenet_utils.experiment import Experiment, Variant
@@ -225,7 +226,7 @@ VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
 SIZES = (96, 128, 160, 192, 224)
 """Of images, at which a frozen network's features are timed."""
 PROFILES = {"profile": "64/128/128", "profile_thin": "thin ResNet", "profile_wide": "64/256/256"}
-SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "waits", "features")
+SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "waits", "features", "sources")
 """What is measured besides whole epochs of `NETWORKS`."""
 
 
@@ -252,6 +253,10 @@ def _set(name: str) -> tuple[str, dict, int]:
         timed = {"ours": contenders.our_fit, "Keras's way": functools.partial(contenders.keras_fit, last_step=True)}
         pairs = {f"{net}, {who}": (function, NETWORKS[net]) for net in NETWORKS for who, function in timed.items()}
         return "How long does Keras's fit wait at the end of an epoch?", pairs, 10_000
+    if name == "sources":
+        plain = Network("baseline", baseline.ARGUMENTS, baseline.RECIPE)
+        timed = {source: (function, plain) for source, function in contenders.SOURCES.items()}
+        return "Is Keras's fit faster on arrays than on files?", timed, 4_500
     if name == "vectors":
         thin = _of_widths(NETWORKS["thin ResNet"], VECTORS)
         return "Do widths that are multiples of sixteen train faster?", thin, 5_000

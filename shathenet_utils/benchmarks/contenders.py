@@ -6,6 +6,7 @@ an epoch trains, the images of the next one are prepared where a contender prepa
 all rounds cost the same.
 """
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -192,11 +193,22 @@ def keras_fit(network, data, rounds: int, *, precision: str = "float32", last_st
         yield seconds, len(labels), {"until_last_step": round(ends[-1] - begun, 3)} if last_step else {}
 
 
+@contextlib.contextmanager
+def _folder_of_images(images, labels):
+    """A temporary folder with a PNG per image, in a folder per class."""
+    from PIL import Image
+
+    with tempfile.TemporaryDirectory(prefix="shathenet-bench-") as folder:
+        for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+            path = Path(folder, str(label), f"{number}.png")
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(image).save(path)
+        yield folder
+
+
 def directory_flow(network, data, rounds: int):
     """As the original project did it: images as files in one folder per class, read and augmented one by one by
     Keras's generator."""
-    from PIL import Image
-
     keras, model, optimizer = _tutorial_network(network)
     import tensorflow as tf
 
@@ -208,11 +220,7 @@ def directory_flow(network, data, rounds: int):
         shear_range=original.shear, zoom_range=original.zoom, channel_shift_range=original.channel_shift,
         horizontal_flip=True, vertical_flip=True,
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="shathenet-bench-") as folder:
-        for number, (image, label) in enumerate(zip(*_images(data, count), strict=True)):
-            path = Path(folder, str(label), f"{number}.png")
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray(image).save(path)
+    with _folder_of_images(*_images(data, count)) as folder:
         flow = generator.flow_from_directory(
             folder, target_size=data.train_images.shape[1:3], batch_size=network.recipe.batch_size, class_mode="sparse"
         )
@@ -220,6 +228,35 @@ def directory_flow(network, data, rounds: int):
             begun = time.perf_counter()
             model.fit(flow, verbose=0)
             yield time.perf_counter() - begun, count, {}
+
+
+def fit_from(network, data, rounds: int, *, source: str):
+    """Keras's `fit` without augmentation, on all images of a round; up to its last step, as `until_last_step`.
+
+    source: "arrays"; "dataset", files by `image_dataset_from_directory`; "generator", files by
+    `ImageDataGenerator.flow_from_directory`, as the original project read them.
+    """
+    keras, model, optimizer = _tutorial_network(network)
+    import tensorflow as tf
+
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    size, images = data.train_images.shape[1:3], data.train_images
+    ends = []
+    note_end = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: ends.append(time.perf_counter()))
+    with _folder_of_images(images, data.train_labels) as folder:
+        sizes = {"batch_size": network.recipe.batch_size}
+        if source == "dataset":
+            batches = (keras.utils.image_dataset_from_directory(folder, image_size=size, verbose=False, **sizes),)
+        elif source == "generator":
+            generator = tf.keras.preprocessing.image.ImageDataGenerator()
+            batches = (generator.flow_from_directory(folder, target_size=size, class_mode="sparse", **sizes),)
+        else:
+            batches = images.astype(np.float32), data.train_labels
+        for _ in range(rounds):
+            begun = time.perf_counter()
+            model.fit(*batches, **(sizes if source == "arrays" else {}), verbose=0, callbacks=[note_end])
+            seconds = time.perf_counter() - begun
+            yield seconds, len(images), {"until_last_step": round(ends[-1] - begun, 3)}
 
 
 def pytorch(network, data, rounds: int):
@@ -381,3 +418,10 @@ GROWTH = {
     "5,000 images, 1 core": functools.partial(our_fit, images=5_000, cores=1),
 }
 """What an epoch costs with more images and fewer cores; with wider networks it is `bench.WIDTHS`."""
+
+SOURCES = {
+    "arrays in memory": functools.partial(fit_from, source="arrays"),
+    "files, image_dataset_from_directory": functools.partial(fit_from, source="dataset"),
+    "files, flow_from_directory": functools.partial(fit_from, source="generator"),
+}
+"""Where Keras's `fit` takes its images from."""
