@@ -122,7 +122,7 @@ def test_the_lines_of_a_sweeps_figure_are_its_series():
     sweep = book.load_experiment("baseline_sweep")
     lines = learning_rates.series_by_label(sweep)
     assert list(lines) == ["plain", "normalised"]
-    assert lines["plain"][:3] == ["plain_1e-3", "plain_3e-3", "plain_1e-2"]
+    assert lines["plain"][:3] == ["plain_1e-4", "plain_3e-4", "plain_1e-3"]
     assert sorted(itertools.chain(*lines.values())) == sorted(variant.name for variant in sweep.variants)
 
 

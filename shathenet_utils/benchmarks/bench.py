@@ -254,7 +254,7 @@ def _set(name: str) -> tuple[str, dict, int]:
         pairs = {f"{net}, {who}": (function, NETWORKS[net]) for net in NETWORKS for who, function in timed.items()}
         return "How long does Keras's fit wait at the end of an epoch?", pairs, 10_000
     if name == "sources":
-        plain = Network("baseline", baseline.ARGUMENTS, baseline.RECIPE)
+        plain = Network("baseline", baseline.NETWORKS["plain"], baseline.RECIPE)
         timed = {source: (function, plain) for source, function in contenders.SOURCES.items()}
         return "Is Keras's fit faster on arrays than on files?", timed, 4_500
     if name == "vectors":

@@ -19,7 +19,7 @@ BASELINES = {
     "regularisation_few": "regularisation_few/none",
     "schedules_short": "schedules_short/cosine",
     "schedules_long": "augmentation_long/none",
-    "weight_decay": "optimizers/adam",
+    "weight_decay": "optimizers/nesterov",
 }
 """Experiment → what its variants are compared with, "experiment/variant", where it is not the baseline of part II."""
 

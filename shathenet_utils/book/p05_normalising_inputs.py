@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from shathenet_utils.book.baseline import ARGUMENTS, FIVE, NETWORKS, NORMALISED_RATES, PLAIN_RATES, RECIPE, changed
+from shathenet_utils.book.baseline import FIVE, NETWORKS, NORMALISED_RATES, PLAIN_RATES, RECIPE, changed
 from shathenet_utils.book.learning_rates import Chosen, around, name_of, tuned
 from shathenet_utils.experiment import Experiment, Variant
 from shathenet_utils.recipes import Optimizer, Recipe
@@ -52,8 +52,8 @@ def _study() -> Experiment:
 
 def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     """What the page declares, with the learning rates that are chosen by now."""
-    networks = (Variant(name, "baseline", RECIPE, ARGUMENTS | arguments) for name, arguments in NETWORKS.items())
-    valley = around(3e-2, below=3, above=3), around(1e-1, below=3, above=3)
+    networks = (Variant(name, "baseline", RECIPE, arguments) for name, arguments in NETWORKS.items())
+    valley = around(3e-3, below=3, above=3)
     inputs = (
         *(changed(name, label, {"scaling": name}) for name, label in SCALINGS.items()),
         *(
@@ -62,13 +62,13 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         ),
     )  # fmt: skip
     rates = dict.fromkeys(SCALINGS, PLAIN_RATES) | {
-        "raw": around(3e-5), "raw_normalised": NORMALISED_RATES, "per_channel_normalised": NORMALISED_RATES,
+        "raw": around(1e-4), "raw_normalised": NORMALISED_RATES, "per_channel_normalised": NORMALISED_RATES,
     }  # fmt: skip
     return (
         _study(),
         *tuned(
             "baseline", "What do the two networks reach that all of part II starts from?", networks,
-            dict(zip(NETWORKS, valley, strict=True)), chosen, keep_weights=tuple(NETWORKS),
+            dict.fromkeys(NETWORKS, valley), chosen, keep_weights=tuple(NETWORKS),
             sweep_question="At which learning rates do the two networks train, and which suits each?", **FIVE,
         ),
         *tuned("normalisation", "How should the inputs be scaled?", inputs, rates, chosen, **FIVE),

@@ -53,7 +53,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         ),
         *tuned("augmentation_long", "What does it gain with three times the epochs?", longer, {}, chosen, **FIVE),
         *tuned(
-            "augmentation_tenth", "What does it gain with a tenth of the images?", few, {"none": around(1e-2)}, chosen,
+            "augmentation_tenth", "What does it gain with a tenth of the images?", few, {"none": around(3e-3)}, chosen,
             **FIVE,
         ),
     )  # fmt: skip

@@ -6,7 +6,7 @@ from shathenet_utils.book.learning_rates import Chosen, around, tuned
 from shathenet_utils.experiment import Experiment, Variant
 
 _RELATIVES = {"layer": "layer norm", "group": "group norm"}
-_RATES = {8: (around(3e-3), around(1e-2)), 32: (around(1e-2), around(3e-2)), 512: (around(1e-1), around(3e-1))}
+_RATES = {8: (around(3e-4), around(1e-3)), 32: (around(1e-3), around(1e-3)), 512: (around(3e-3), around(1e-2))}
 """Images per step → the rates with which the sweeps of *plain* and *normalised* begin."""
 
 

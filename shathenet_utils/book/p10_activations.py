@@ -1,7 +1,7 @@
 """Page 10: activations, of *plain* and *normalised*."""
 
 from shathenet_utils.book.baseline import FIVE, NORMALISED_RATES, PLAIN_RATES, changed
-from shathenet_utils.book.learning_rates import Chosen, around, tuned
+from shathenet_utils.book.learning_rates import Chosen, tuned
 from shathenet_utils.experiment import Experiment
 
 ACTIVATIONS = {
@@ -9,7 +9,6 @@ ACTIVATIONS = {
     "selu": "SELU", "gelu": "GELU", "silu": "SiLU", "mish": "Mish",
 }  # fmt: skip
 """Name → label; ReLU is `baseline`'s."""
-_RATES = {"linear": around(1e-2), "sigmoid": around(1e-1), "selu": around(1e-2)}
 
 
 def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
@@ -19,7 +18,6 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         for of in ("plain", "normalised")
         for name, label in ACTIVATIONS.items()
     ]
-    rates = dict.fromkeys(ACTIVATIONS, PLAIN_RATES) | _RATES
-    rates |= {f"{name}_normalised": NORMALISED_RATES for name in ACTIVATIONS}
+    rates = dict.fromkeys(ACTIVATIONS, PLAIN_RATES) | {f"{name}_normalised": NORMALISED_RATES for name in ACTIVATIONS}
     question = "Which activation trains best?"
     return tuned("activations", question, variants, rates, chosen, keep_weights=tuple(ACTIVATIONS), **FIVE)

@@ -8,14 +8,14 @@ from shathenet_utils.recipes import Optimizer
 OPTIMIZERS = {
     "sgd": (Optimizer("sgd"), "SGD", around(3e-1)),
     "momentum": (Optimizer("sgd", momentum=0.9), "SGD, momentum", around(3e-2)),
-    "rmsprop": (Optimizer("rmsprop"), "RMSprop", around(3e-4)),
-    "adam": (Optimizer("adam"), "Adam", around(1e-3)),
-    "adamw": (Optimizer("adamw", weight_decay=0.1), "AdamW", around(1e-3)),
-    "lion": (Optimizer("lion"), "Lion", around(1e-4)),
+    "nesterov": (Optimizer("sgd", momentum=0.9, nesterov=True), "SGD, Nesterov's momentum", around(3e-2)),
+    "rmsprop": (Optimizer("rmsprop"), "RMSprop", around(1e-3)),
+    "adamw": (Optimizer("adamw", weight_decay=0.1), "AdamW", around(3e-3)),
+    "lion": (Optimizer("lion"), "Lion", around(3e-4)),
     "muon": (Optimizer("muon", momentum=0.9, nesterov=True, scale_kernels=False), "Muon", around(1e-2)),
 }
-"""Name → (optimizer, label, the rates that its sweep begins with); Nesterov's momentum is `baseline`'s."""
-LOSSES = {"focal": ("focal loss", around(3e-2)), "mse": ("squared error", around(3e-1))}
+"""Name → (optimizer, label, the rates that its sweep begins with); Adam is `baseline`'s."""
+LOSSES = {"focal": ("focal loss", around(3e-3)), "mse": ("squared error", around(3e-3))}
 """Name → (label, rates); cross-entropy is `baseline`'s."""
 
 
@@ -23,11 +23,11 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     """What the page declares, with the learning rates that are chosen by now."""
     optimizers = [
         changed(name, OPTIMIZERS[name][1], of=of, recipe={"optimizer": OPTIMIZERS[name][0]})
-        for of, names in (("plain", OPTIMIZERS), ("normalised", ("adam", "muon")))
+        for of, names in (("plain", OPTIMIZERS), ("normalised", ("nesterov", "muon")))
         for name in names
     ]
     rates = {name: rates for name, (_, _, rates) in OPTIMIZERS.items()}
-    rates |= {"adam_normalised": around(3e-3), "muon_normalised": around(3e-2)}
+    rates |= {"nesterov_normalised": around(3e-2), "muon_normalised": around(1e-2)}
     losses = [changed(name, label, recipe={"loss": name}) for name, (label, _) in LOSSES.items()]
     loss_rates = {name: rates for name, (_, rates) in LOSSES.items()}
     return (
