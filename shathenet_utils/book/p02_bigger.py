@@ -11,7 +11,7 @@ _V1_1 = Recipe(epochs=70, batch_size=128, precision="mixed_bfloat16")
 _FLIP_SHIFT = Augmentation(flip="random", translate=4)
 _ORIGINAL = dataclasses.replace(_V1_1, augmentation=ORIGINAL_AUGMENTATION)
 _FLIP_TRANSLATE = dataclasses.replace(_V1_1, augmentation=_FLIP_SHIFT)
-_SIZE = dataclasses.replace(_FLIP_TRANSLATE, epochs=35)
+_SIZE = dataclasses.replace(_FLIP_TRANSLATE, epochs=20)
 _SIZES = (
     Variant(
         "v1_0_wide", "v1_0", _SIZE, {"filters": (144, 144, 288), "dense_units": 288}, label="v1.0, widened to 1.25M"
