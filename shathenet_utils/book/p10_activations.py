@@ -10,8 +10,8 @@ ACTIVATIONS = {
 }  # fmt: skip
 """Name → label; ReLU is `baseline`'s."""
 _OWN_RATE = ("linear", "sigmoid", "selu")
-"""After batch normalisation all activations get inputs of one scale. These three differ most from ReLU: where their best
-rate is that of ReLU, it serves the others."""
+"""After batch normalisation all activations get inputs of one scale. These three differ most from ReLU: where their
+best rate is that of ReLU, it serves the others."""
 
 
 def _variant(name: str, of: str) -> Variant:
