@@ -123,15 +123,20 @@ def test_a_contender_that_fails_is_one_sentence(data, contender, message):
 
 def test_every_contender_but_pytorch_trains_the_same_images(data):
     network = bench.Network("thin_resnet", {}, Recipe(2, 20, 0.01, NESTEROV, augmentation=FLIP))
-    known = contenders.CONTENDERS | contenders.SOURCES
-    names = [name for name in known if name != "PyTorch"]
-    found = bench.alternate({name: (known[name], network) for name in names}, data, rounds=1)
+    names = [name for name in contenders.CONTENDERS if name != "PyTorch"]
+    found = bench.alternate({name: (contenders.CONTENDERS[name], network) for name in names}, data, rounds=1)
     assert all(one["seconds"][0] > 0 for one in found.values())
     assert found["directory flow"]["images"] == 4
     assert {found[name]["images"] for name in names} == {40, 4}
-    for name in contenders.SOURCES:
-        assert found[name]["images"] == 40
-        assert 0 < found[name]["until_last_step"][0] <= found[name]["seconds"][0]
+
+
+@pytest.mark.slow
+def test_keras_trains_on_arrays_and_on_files(data):
+    network = bench.Network("baseline", {}, Recipe(2, 20))
+    found = bench.alternate({name: (source, network) for name, source in contenders.SOURCES.items()}, data, rounds=1)
+    for measured in found.values():
+        assert measured["images"] == 40
+        assert 0 < measured["until_last_step"][0] <= measured["seconds"][0]
 
 
 def test_the_accuracy_of_a_measured_run_is_that_of_the_same_run_elsewhere(data):

@@ -21,6 +21,7 @@ LENS = (
     "one = lens.recorded('v1_0', 'adam_1e-3', datasets.toy_shapes(20, 10, 10))\none",
     "lens.compare(one, one)",
 )
+GUESS = "from shathenet_utils import lesson\nlesson.predict_number('test.accuracy', 'How accurate is it?', 0, 100)"
 KERNEL = "window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel"
 
 
@@ -32,6 +33,8 @@ def lab(tmp_path_factory):
     cells = [nbformat.v4.new_code_cell(source) for source in LENS]
     python = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), home / "lens.ipynb")
+    guess = nbformat.v4.new_code_cell(GUESS)
+    nbformat.write(nbformat.v4.new_notebook(cells=[guess], metadata=python), home / "guess.ipynb")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -130,7 +133,7 @@ def test_a_notebook_runs_from_top_to_bottom(page, lab, name):
 
 
 def test_a_guess_is_made_by_keyboard_and_kept(page, lab):
-    open_notebook(page, lab, "00_start_here.ipynb")
+    open_notebook(page, lab, "guess.ipynb", folder="")
     run_all(page)
     field = page.get_by_label(re.compile("Your guess")).first
     field.scroll_into_view_if_needed()

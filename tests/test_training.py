@@ -69,9 +69,7 @@ for build, seed, fields in (
     (models.v1_0, 0, {"batch_size": 40}),
     (models.v1_0, 1, {}),
     (models.v1_1, 0, ORIGINAL | {"precision": "mixed_bfloat16"}),
-    (models.thin_resnet, 0, SGD),
     (models.thin_resnet, 0, SGD | {"precision": "mixed_bfloat16"}),
-    (models.airbench, 0, AIRBENCH),
     (models.airbench, 0, AIRBENCH | {"precision": "mixed_bfloat16"}),
     (models.airbench, 0, dict(optimizer="muon", momentum=0.6, nesterov=True, learning_rate=0.1)),
 ):
@@ -92,7 +90,7 @@ def test_a_run_repeats_bit_for_bit_in_a_fresh_process(capsys):
         exec(REPEAT, {})
     here = capsys.readouterr().out.split()
     assert here == python(REPEAT).stdout.split()
-    assert len(set(here)) == len(here) == 9  # another batch size, seed, network, precision: other weights
+    assert len(set(here)) == len(here) == 7  # another batch size, seed, network, precision: other weights
 
 
 @tries(30)
