@@ -4,7 +4,7 @@ PORT ?= 8888
 IN_VENV = .venv/bin/python
 TEST = $(IN_VENV) -m pytest
 
-.PHONY: help set-up extras lab test test-all lint browser typescript lens-image lens-script rerun train queue bench table check facts requirements
+.PHONY: help set-up extras lab test test-all lint browser typescript lens-image rerun train queue bench table check facts requirements
 .DEFAULT_GOAL := help
 
 help:
@@ -18,7 +18,6 @@ help:
 	@echo "make table      write the README's tables from the records"
 	@echo "make check      hold the records against their declarations"
 	@echo "make lens-image     draw the README's image of the lens anew"
-	@echo "make lens-script    join the lens's modules, shathenet_utils/lens/js/, into the file that pages embed"
 	@echo "make facts      count the facts about CIFAR-10 anew"
 	@echo "make requirements   compile requirements.txt from pyproject.toml"
 
@@ -54,9 +53,6 @@ typescript: set-up
 
 lens-image: browser
 	@$(IN_VENV) tests/lens_image.py
-
-lens-script:
-	@$(PYTHON) shathenet_utils/lens/js/build.py
 
 rerun table check facts: set-up
 	@$(IN_VENV) -m shathenet_utils $@

@@ -3,7 +3,7 @@
 import numpy as np
 
 from shathenet_utils.backend import keras
-from shathenet_utils.lens import encoding, widget
+from shathenet_utils.lens import encoding, script
 from shathenet_utils.lens.graph import graph
 
 BATCH = 4_000_000  # letters of encoded weights at a time
@@ -32,10 +32,8 @@ RUN = """
 def new_page(browser):
     """A page with the lens's functions as `window.lens`."""
     page = browser.new_page()
-    source = widget.SCRIPT.read_text(encoding="utf-8")
-    page.add_script_tag(
-        type="module", content=f"{source}\nwindow.lens = {{ decode, finish, forward, receptiveField }};"
-    )
+    names = "decode, finish, forward, receptiveField"
+    page.add_script_tag(type="module", content=f"{script.joined()}\nwindow.lens = {{ {names} }};")
     page.wait_for_function("window.lens")
     return page
 

@@ -7,7 +7,7 @@ from lens_browser import in_sight, settle
 
 from shathenet_utils import ROOT, datasets, files, lens, models
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.lens import encoding, payload, screenshot, widget
+from shathenet_utils.lens import encoding, payload, screenshot, script, widget
 
 pytestmark = pytest.mark.browser
 CLASSES = [f"class {number}" for number in range(10)]
@@ -699,7 +699,7 @@ def test_a_versions_page_stays_small(tmp_path, monkeypatch, name, variant, secon
 
 def test_the_page_in_figures_has_the_lens_of_today():
     """It holds a copy of the script; `make rerun` makes it anew."""
-    assert widget.SCRIPT.read_text() in (ROOT / "figures" / "lens_v1_0.html").read_text()
+    assert script.joined() in (ROOT / "figures" / "lens_v1_0.html").read_text()
 
 
 def test_on_other_images_a_recorded_network_keeps_its_classes_and_claims_no_labels():

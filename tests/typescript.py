@@ -1,7 +1,7 @@
 """Find TypeScript's checker for the lens's modules, or install it: `python tests/typescript.py` says which.
 
 It goes into `.venv`, by npm; where there is no npm, and we are root on a system with apt (a container), Debian's
-package is installed first. In CI, having none is an error. No reader needs it: the built `lens.js` is committed.
+package is installed first. In CI, having none is an error. No reader needs it.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Which function of `lens.js` a function of Python is, whatever it is called."""
+"""Which function of `js/activations.js` a function of Python is, whatever it is called."""
 
 import functools
 from collections.abc import Callable
@@ -14,11 +14,11 @@ ACTIVATIONS = (
     "softsign", "exponential", "hard_sigmoid", "hard_silu", "hard_tanh", "hard_shrink", "soft_shrink", "tanh_shrink",
     "log_sigmoid", "mish", "squareplus", "sparse_plus", "sparse_sigmoid", "softmax", "log_softmax",
 )  # fmt: skip
-"""Those of Keras that `lens.js` computes, as Keras names them; the last two act on all channels."""
+"""Those of Keras that the lens computes, as Keras names them; the last two act on all channels."""
 
 
 def with_activation(steps: list[dict], function: Callable | None, shape) -> list[dict]:
-    """A layer's steps, and its activation: of the last convolution or dense layer among them where `lens.js` knows the
+    """A layer's steps, and its activation: of the last convolution or dense layer among them where the lens knows the
     function, else as steps of its own. shape: of the output, without the batch."""
     if function is None:
         return steps

@@ -1,4 +1,4 @@
-"""Arrays as JSON that `lens.js` decodes, in as many bits as they need."""
+"""Arrays as JSON that `js/decode.js` decodes, in as many bits as they need."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""A Keras model's graph as the list of steps that `lens.js` computes: nested models, and layers of a reader's own,
+"""A Keras model's graph as the list of steps that `js/engine.js` computes: nested models, and layers of a reader's own,
 unfolded."""
 
 import dataclasses
@@ -15,10 +15,10 @@ INPUT_RANGE = "input range"
 
 @dataclasses.dataclass
 class Graph:
-    """What `lens.js` computes of a network.
+    """What the lens computes of a network.
 
     layers: in the order in which they can be computed, the input first and the output last; a dict each: `name`;
-    `type`, Keras's name of what it is; `kind`, one that `lens.js` knows, or "unknown"; `inputs`, the places of those
+    `type`, Keras's name of what it is; `kind`, one that the lens knows, or "unknown"; `inputs`, the places of those
     before it; `shape` of its output without the batch; its settings; and `weights`, a name → a key of `weights`.
     model: Keras's model from the input to the output.
     """

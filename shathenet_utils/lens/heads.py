@@ -14,7 +14,7 @@ of one class or of each; or it holds plain numbers, as in regression."""
 def head_of(
     layers: list[dict], classes: list[str] | None, loss=None, said: str | None = None, outputs: Callable | None = None
 ) -> tuple[dict, list[str]]:
-    """What `lens.js` shows of the last layer, and sentences on what does not fit.
+    """What the lens shows of the last layer, and sentences on what does not fit.
 
     {"kind": "none"}: nothing, it is a map of more than one pixel. {"kind": "numbers", "names"}: plain numbers.
     {"kind": "probabilities", "names", "apply": a function, or "none", that makes the numbers probabilities;

@@ -1,4 +1,4 @@
-"""Keras's layers in inference, as steps that `lens.js` computes; see `steps` for what a step is."""
+"""Keras's layers in inference, as steps that `js/engine.js` computes; see `steps` for what a step is."""
 
 import inspect
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Plain operations in a model's graph, `x + y`, `keras.ops.mean(x, axis=(1, 2))`, as steps that `lens.js` computes; see
+"""Plain operations in a model's graph, `x + y`, `keras.ops.mean(x, axis=(1, 2))`, as steps that the lens computes; see
 `steps` for what a step is."""
 
 from collections.abc import Callable
@@ -231,7 +231,7 @@ _UNARY = {
     "Arcsinh": ("arcsinh",), "Floor": ("floor",), "Ceil": ("ceil",), "Trunc": ("trunc",), "Erf": ("erf",),
     "StopGradient": ("linear",), "Copy": ("linear",), "LogicalNot": ("logical_not",), "Mish": ("mish",),
 }  # fmt: skip
-"""Operations on each number alone: name → the function of `lens.js`, and the attributes that are its parameters."""
+"""Operations on each number alone: name → the lens's function, and the attributes that are its parameters."""
 
 _JOINS = {
     "Add": "add", "Subtract": "subtract", "Multiply": "multiply", "Divide": "divide", "TrueDivide": "divide",

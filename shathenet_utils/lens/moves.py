@@ -1,4 +1,4 @@
-"""Operations that only move numbers, `keras.ops.reshape(x, …)`, `x[:, ::2]`, as steps that `lens.js` computes; see
+"""Operations that only move numbers, `keras.ops.reshape(x, …)`, `x[:, ::2]`, as steps that `js/engine.js` computes; see
 `steps` for what a step is."""
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""All that a lens shows, as JSON: a network in words and numbers that `lens.js` computes with, some images, what its
+"""All that a lens shows, as JSON: a network in words and numbers that the lens computes with, some images, what its
 outputs mean."""
 
 import numpy as np

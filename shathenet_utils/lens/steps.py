@@ -1,7 +1,7 @@
 """What translators of layers and of operations share: a call, the steps that compute it, and the error of what is
 unknown.
 
-A step is a dict: `kind`, one that `lens.js` computes, its settings, and where needed `shape` (of its output, without
+A step is a dict: `kind`, one that `js/engine.js` knows, its settings, and where needed `shape` (of its output, without
 the batch; the call's without), `inputs` (0, 1 … for the call's inputs, -1 for the step before; without, the call's
 inputs for the first step and the step before for the others) and `weights`, a name → a Keras variable, an array or a
 `Weight`. `{"model": model}` in a step's place stands for all that a functional model computes.
@@ -21,7 +21,7 @@ class LensError(ValueError):
 
 
 class Unknown(Exception):
-    """What of a layer `lens.js` doesn't know."""
+    """What of a layer the lens doesn't know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Weight:
     """Numbers that a step computes with.
 
     value: a Keras variable, or an array that never changes. arrange: how its numbers are put in the order that
-    `lens.js` wants; it acts on the last axes, whatever axes stand before them. Two of them that do the same are equal.
+    the lens wants; it acts on the last axes, whatever axes stand before them. Two of them that do the same are equal.
     """
 
     value: object
@@ -52,7 +52,7 @@ class Weight:
         return self.value.path if isinstance(self.value, keras.Variable) else None
 
     def arranged(self, numbers=None) -> np.ndarray:
-        """The weight's numbers, or others in their place, (…, *shape), in the order that `lens.js` wants."""
+        """The weight's numbers, or others in their place, (…, *shape), in the order that the lens wants."""
         numbers = np.asarray(keras.ops.convert_to_numpy(self.value) if numbers is None else numbers)
         return numbers if self.arrange is None else self.arrange(numbers)
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from shathenet_utils import datasets, files, plots, runner, weights
 from shathenet_utils.book import ledger
-from shathenet_utils.lens import screenshot
+from shathenet_utils.lens import screenshot, script
 from shathenet_utils.lens.graph import graph
 from shathenet_utils.lens.payload import payload
 
-SCRIPT = Path(__file__).with_name("lens.js")
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
 )
@@ -175,7 +174,7 @@ def _widget(data):
     import traitlets
 
     class Widget(anywidget.AnyWidget):
-        _esm = SCRIPT.read_text(encoding="utf-8")
+        _esm = script.joined()
         data = traitlets.Any().tag(sync=True)
 
     return Widget(data=data)
@@ -186,4 +185,4 @@ def page(data) -> str:
     told = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     titles = [one["title"] for one in (data if isinstance(data, list) else [data])]
     title = " and ".join(titles).replace("&", "&amp;").replace("<", "&lt;")
-    return PAGE.format(policy=POLICY, title=title, data=told, script=SCRIPT.read_text(encoding="utf-8"))
+    return PAGE.format(policy=POLICY, title=title, data=told, script=script.joined())

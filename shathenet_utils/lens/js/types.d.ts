@@ -180,6 +180,6 @@ export interface Lens {
 }
 
 declare global {
-  /** What the built file holds of the modules that a worker needs, as one function: see build.py. */
+  /** The modules that a worker needs, as one function: see script.py. */
   function workerModules(): { Runner: typeof import("./runner.js").Runner };
 }
