@@ -4,6 +4,7 @@ import os
 
 import chromium
 import pytest
+from lens_browser import opened as opened
 
 ARGUMENTS = [
     "--no-sandbox",

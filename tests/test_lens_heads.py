@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from lens_browser import settle
 
-from shathenet_utils import lens
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.lens import payload
 
 pytestmark = pytest.mark.browser
 IMAGES = np.random.default_rng(0).integers(0, 256, (4, 6, 6, 3), np.uint8)
@@ -14,10 +12,8 @@ LOG9 = 2.1972246
 
 
 @pytest.fixture
-def shown(browser, tmp_path):
-    """A function that opens a network that ends in a dense layer with these biases, kernels zero; returns the page.
-    An error in it fails the test."""
-    pages, errors = [], []
+def shown(opened):
+    """A function that opens a network that ends in a dense layer with these biases, kernels zero; returns the page."""
 
     def shown(activation, biases, classes=None, labels=None, images=IMAGES, **more):
         pixels = keras.Input((6, 6, 3), name="images")
@@ -25,19 +21,9 @@ def shown(browser, tmp_path):
         x = layers.Dense(
             len(biases), activation, kernel_initializer="zeros", bias_initializer=keras.initializers.Constant(biases)
         )(x)
-        data = payload.payload(keras.Model(pixels, x), images, labels, classes, **more)
-        page = browser.new_page()
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(lens.Lens(data, {}).to_html(tmp_path / "lens.html").as_uri())
-        pages.append(page)
-        settle(page)
-        return page
+        return opened(keras.Model(pixels, x), images, labels, classes, **more)
 
-    yield shown
-    for page in pages:
-        page.close()
-    assert not errors
+    return shown
 
 
 def lines(page):
@@ -102,16 +88,14 @@ def test_a_lens_without_images_opens_on_the_readers_own(shown):
     assert lines(page)[1:] == ["dog 73.1 % +0.0", "cat 26.9 % +0.0"]
 
 
-def test_a_map_at_the_end_and_lists_of_any_rank_are_shown_and_explained(browser, tmp_path):
+def test_a_map_at_the_end_and_lists_of_any_rank_are_shown_and_explained(opened):
     pixels = keras.Input((6, 6, 3), name="images")
     x = layers.Reshape((36, 3), name="list")(layers.Rescaling(1 / 255, name="scale")(pixels))
     x = layers.LayerNormalization(name="normal")(layers.Permute((2, 1), name="turned")(x))
     x = keras.ops.mean(x, axis=(1, 2))
     x = layers.Reshape((1,), name="one")(x)
     images = layers.Reshape((6, 6, 3), name="map")(layers.RepeatVector(108, name="many")(x))
-    page = browser.new_page()
-    page.goto(lens.Lens(payload.payload(keras.Model(pixels, images), IMAGES), {}).to_html(tmp_path / "l.html").as_uri())
-    settle(page)
+    page = opened(keras.Model(pixels, images), IMAGES)
     assert lines(page) == []
     scaled = IMAGES[0].reshape(36, 3) / 255
     for name, channel, text in (
@@ -128,4 +112,3 @@ def test_a_map_at_the_end_and_lists_of_any_rank_are_shown_and_explained(browser,
         settle(page)
         assert "NaN" not in page.locator("#page .sum").inner_text()
         assert page.locator("#page .sum p").count() > 1
-    page.close()

@@ -27,29 +27,6 @@ def network():
     return model
 
 
-@pytest.fixture
-def opened(browser, tmp_path):
-    """A function that writes a lens and opens it; asks for anything but the file fail the test."""
-    pages, asked, errors = [], [], []
-
-    def opened(*arguments, width=1280, shown=None, at="", **more):
-        shown = shown or lens.Lens(payload.payload(*arguments, **more), {})
-        path = shown.to_html(tmp_path / "lens.html")
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(path.as_uri() + at)
-        pages.append(page)
-        settle(page)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert not errors
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
-
-
 def told(page):
     settle(page)
     return page.locator("#page .sum").inner_text()

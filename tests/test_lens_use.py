@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from lens_browser import in_sight, settle
 
-from shathenet_utils import lens, models
+from shathenet_utils import models
 from shathenet_utils.backend import keras, layers
-from shathenet_utils.lens import payload
 
 pytestmark = pytest.mark.browser
 PIXELS = "#page canvas[role=application]:not(.pen)"
@@ -27,29 +26,6 @@ def network():
     x = layers.Conv2D(4, 3, activation="relu", name="first")(layers.Rescaling(1 / 255)(pixels))
     x = layers.Conv2D(5, 3, activation="relu", name="second")(x)
     return rounded(keras.Model(pixels, layers.Dense(3, name="end")(layers.GlobalAveragePooling2D()(x))))
-
-
-@pytest.fixture
-def opened(browser, tmp_path):
-    """A function that writes a lens and opens it; an error in the page fails the test."""
-    pages, errors = [], []
-
-    def opened(model, images=IMAGES, at="", before="", touch=False, **more):
-        path = lens.Lens(payload.payload(model, images, **more), {}).to_html(tmp_path / "lens.html")
-        page = browser.new_page(has_touch=touch, viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(15_000)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        if before:
-            page.add_init_script(before)
-        page.goto(path.as_uri() + at)
-        pages.append(page)
-        settle(page)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert not errors
 
 
 def ends(page):
@@ -77,7 +53,7 @@ window.Worker = class extends EventTarget {
     ids=["worker", "asked not to", "refused", "failed"],
 )
 def test_the_work_is_done_in_a_worker_or_where_there_is_none_in_the_page(opened, network, where, at, before):
-    page = opened(network, labels=[0, 1, 2], classes=["a", "b", "c"], at=at, before=before)
+    page = opened(network, IMAGES, labels=[0, 1, 2], classes=["a", "b", "c"], at=at, before=before)
     assert page.evaluate("window.lens.where()") == where
     np.testing.assert_allclose(ends(page), np.asarray(network(IMAGES[:1]))[0], atol=1e-5)
     page.get_by_role("button", name="negative").click()
@@ -93,7 +69,7 @@ def test_the_work_is_done_in_a_worker_or_where_there_is_none_in_the_page(opened,
 
 def test_each_layer_and_epoch_has_an_edit_of_its_own(opened, network):
     history = {weight.path: np.stack([0.5 * weight.numpy(), weight.numpy()]) for weight in network.weights}
-    page = opened(network, weight_history=history)
+    page = opened(network, IMAGES, weight_history=history)
     images = IMAGES[:1]
 
     def expected(scale, *edits):
@@ -129,7 +105,7 @@ def test_a_browser_that_refuses_the_address_stops_nothing(opened, network):
     counted = """
     window.asked = 0;
     history.replaceState = () => { window.asked++; throw new DOMException("too often", "SecurityError"); };"""
-    page = opened(network, before=counted)
+    page = opened(network, IMAGES, before=counted)
     box = in_sight(page.locator(PIXELS))
     for at in range(100):
         page.mouse.move(box["x"] + box["width"] * (at % 13 + 0.5) / 14, box["y"] + box["height"] * 0.5)
@@ -140,7 +116,7 @@ def test_a_browser_that_refuses_the_address_stops_nothing(opened, network):
 
 
 def test_pointer_moves_are_drawn_once_a_frame(opened, network):
-    page = opened(network)
+    page = opened(network, IMAGES)
     drawn = page.evaluate("""async () => {
       const sum = document.querySelector("#page").shadowRoot.querySelector(".sum");
       let drawn = 0;
@@ -169,7 +145,7 @@ def tab_stops(page):
 
 
 def test_rows_of_tiles_and_tables_are_one_tab_stop_each(opened, network):
-    page = opened(network)
+    page = opened(network, IMAGES)
     stops = tab_stops(page)
     assert len(stops) < 30
     for start in ("channel ", "kernel 0, norm", "kernel, filter 0, row", "first, convolution"):
@@ -181,7 +157,7 @@ def focused(page):
 
 
 def test_arrow_keys_go_through_tiles_layers_and_cells(opened, network):
-    page = opened(network)
+    page = opened(network, IMAGES)
     page.get_by_role("radio", name="channel 0").focus()
     for key, channel in (("ArrowRight", 1), ("End", 3), ("ArrowLeft", 2), ("Home", 0)):
         page.keyboard.press(key)
@@ -209,7 +185,7 @@ def test_arrow_keys_go_through_tiles_layers_and_cells(opened, network):
 
 
 def test_what_is_read_aloud_waits_until_the_reader_has_stopped(opened, network):
-    page = opened(network)
+    page = opened(network, IMAGES)
     assert not page.locator("#page .sum").get_attribute("aria-live"), "it changes with every pointer move"
     spoken = page.locator("#page .spoken")
     page.wait_for_timeout(900)
@@ -228,7 +204,7 @@ def test_what_is_read_aloud_waits_until_the_reader_has_stopped(opened, network):
 
 
 def test_a_tap_chooses_a_pixel_and_a_click_holds_it(opened, network):
-    page = opened(network, touch=True)
+    page = opened(network, IMAGES, touch=True)
     box = in_sight(page.locator(PIXELS))
 
     def at(row, column):
@@ -252,7 +228,7 @@ def test_a_dense_layer_on_a_map_is_a_sum_over_the_channels_of_its_pixel(opened):
     pixels = keras.Input((16, 16, 3), name="images")
     x = layers.Conv2D(4, 3, name="first")(layers.Rescaling(1 / 255)(pixels))
     model = rounded(keras.Model(pixels, layers.Dense(10, name="each")(x)))
-    page = opened(model)
+    page = opened(model, IMAGES)
     page.evaluate("window.lens.set({ place: 3, row: 1, column: 1, channel: 7 })")
     value = np.asarray(model(IMAGES[:1]))[0, 1, 1, 7]
     lines = said(page).splitlines()
@@ -262,7 +238,7 @@ def test_a_dense_layer_on_a_map_is_a_sum_over_the_channels_of_its_pixel(opened):
 
 def test_keys_do_not_leave_the_lens(opened, network):
     """A host's own keys, such as JupyterLab's "d", "d" for deleting a cell, must not hear them."""
-    page = opened(network)
+    page = opened(network, IMAGES)
     page.evaluate("document.addEventListener('keydown', (event) => { window.keys = (window.keys ?? '') + event.key; })")
     page.get_by_label("Layer", exact=True).focus()
     for key in ("ArrowDown", "d", "d", "0", "0"):
