@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 
 from shathenet_utils import ROOT, datasets, files, lens
 
-STATE = {"image": 3, "channel": 6, "row": 21, "column": 11}
+VIEW = {"image": 3, "channel": 6, "row": 21, "column": 11}
 
 
 def main() -> None:
@@ -17,7 +17,7 @@ def main() -> None:
     if program is None:
         sys.exit(f"error: {chromium.NONE}")
     try:
-        shown = lens.recorded("v1_0", "adam_1e-3", datasets.cifar10())
+        shown = lens.recorded("v1_0", "adam_1e-3", datasets.cifar10(), view=VIEW)
     except (datasets.DatasetError, files.FileError) as error:
         sys.exit(f"error: {error}")
     image = ROOT / "figures" / "lens.png"
@@ -25,7 +25,6 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1180, "height": 800}, color_scheme="light")
         page.goto(shown.to_html(Path(folder, "lens.html")).as_uri())
-        page.evaluate("state => window.lens.set(state)", STATE)
         page.get_by_text("never respond to these").wait_for()
         files.write_bytes(image, page.screenshot(full_page=True))
         browser.close()

@@ -8,13 +8,12 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from urllib.parse import urlencode
 
 from shathenet_utils import ROOT, files
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT = 1180, 1500  # CSS pixels
-WITHOUT_WORKER = {"worker": "no"}  # the browser's virtual time doesn't wait for one
+WITHOUT_WORKER = "worker=no"  # the browser's virtual time doesn't wait for one
 COLOURS = 256  # of the PNG's palette: a screenshot of 70 to 150 KB
 
 
@@ -23,8 +22,8 @@ def browser() -> str | None:
     return os.environ.get("SHATHENET_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
-def take(page: Path, view: dict, path: Path) -> bool:
-    """Open the lens's page at a view ({"image": 3, "channel": 6, …}) and write its screenshot, a PNG, to `path`.
+def take(page: Path, path: Path) -> bool:
+    """Open the lens's page and write its screenshot, a PNG, to `path`.
 
     Returns whether there is one: without a browser, or with one that fails, nothing is written.
     """
@@ -38,7 +37,7 @@ def take(page: Path, view: dict, path: Path) -> bool:
         command = [
             program, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}",
             f"--window-size={WIDTH},{HEIGHT}", "--virtual-time-budget=20000", f"--screenshot={drawn}",
-            f"{Path(page).resolve().as_uri()}#{urlencode(view | WITHOUT_WORKER)}",
+            f"{Path(page).resolve().as_uri()}#{WITHOUT_WORKER}",
         ]  # fmt: skip
         try:
             subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False, timeout=180)

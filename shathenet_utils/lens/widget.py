@@ -14,6 +14,7 @@ from shathenet_utils.book import ledger
 from shathenet_utils.lens import screenshot, script
 from shathenet_utils.lens.graph import graph
 from shathenet_utils.lens.payload import payload
+from shathenet_utils.lens.steps import LensError
 
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; worker-src blob:"
@@ -40,6 +41,8 @@ window.lens = start(document.getElementById("page"), contents, {{ hash: true }})
 """
 
 
+VIEW = ("layer", "channel", "row", "column", "input_channel", "image", "epoch")
+"""What a view may tell: see `open`."""
 LARGE_PAGE = 20_000_000
 """Bytes of a page, or of what a notebook stores of a lens, beyond which a warning says so."""
 
@@ -50,8 +53,7 @@ class Lens:
 
     kernels: the first convolution's by the network's title, float (height, width, channels, filters); the figure shows
     them where there is no screenshot. image: the name of a screenshot, `figures/<image>.png`, which is the figure
-    then; `make rerun` (`$SHATHENET_FIGURES`) draws it anew where it finds Chromium. view: what that screenshot shows,
-    such as {"image": 3, "channel": 6}.
+    then; `make rerun` (`$SHATHENET_FIGURES`) draws it anew where it finds Chromium.
     Under `make rerun` one with a name is also stored as the page `figures/<name>.html`.
     """
 
@@ -59,7 +61,6 @@ class Lens:
     kernels: dict[str, np.ndarray]
     name: str = ""
     image: str = ""
-    view: dict = dataclasses.field(default_factory=dict)
 
     def to_html(self, path) -> Path:
         """Write it as one page that opens without a network; returns its path. Raises FileError where it can't.
@@ -95,7 +96,7 @@ class Lens:
             self.to_html(Path(folder, f"{self.name}.html"))
         if folder and self.image:
             with tempfile.TemporaryDirectory() as pages:
-                screenshot.take(self.to_html(Path(pages, "lens.html")), self.view, Path(folder, f"{self.image}.png"))
+                screenshot.take(self.to_html(Path(pages, "lens.html")), Path(folder, f"{self.image}.png"))
         bundle, *_ = _widget(self.data)._repr_mimebundle_()
         return bundle | self._static()
 
@@ -116,13 +117,16 @@ def open(
 ) -> Lens:
     """The lens on a network and the first so many test images of a dataset, a `datasets.Dataset`.
 
-    name, image, view: see `Lens`. arguments: further ones of `payload`. Raises LensError where network and images don't
-    fit.
+    name, image: see `Lens`. view: where it opens, such as {"layer": "conv2", "channel": 6, "image": 3}: any of `layer`,
+    a name; `epoch`, one that was kept; `channel`, `row`, `column` of the layer's output, `input_channel` of its kernels
+    and `image`, numbers from 0, where one beyond the last is the last. arguments: further ones of `payload`. Raises
+    LensError where network and images don't fit, and where the view names a layer or an epoch that there isn't.
     """
     shown = slice(0, max(0, images))
     named = {"labels": dataset.test_labels[shown], "classes": dataset.class_names} | arguments
     data = payload(model, dataset.test_images[shown], **named)
-    return Lens(data, {data["title"]: _first_kernels(model, arguments.get("output"))}, name, image, view or {})
+    kernels = {data["title"]: _first_kernels(model, arguments.get("output"))}
+    return Lens(_at_view(data, view) if view else data, kernels, name, image)
 
 
 def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments) -> Lens:
@@ -141,12 +145,31 @@ def recorded(experiment: str, variant: str, dataset, seed: int = 0, **arguments)
     return open(model, dataset, **{"title": title} | arguments)
 
 
-def compare(one: Lens, other: Lens, name: str = "", image: str = "") -> Lens:
-    """Two lenses side by side, on two versions or two seeds: where one is looked at, the other follows.
+def compare(one: Lens, other: Lens, *, name: str = "", image: str = "", view: dict | None = None) -> Lens:
+    """Two lenses side by side, on two versions or two seeds: where one is looked at, the other follows: to the layer of
+    the same name, and to the same epoch where both kept the same ones.
 
-    name, image: see `Lens`.
+    name, image: see `Lens`. view: where `one` opens, as for `open`; without, where it opens alone. Raises LensError
+    where the view names what `one` doesn't have.
     """
-    return Lens([one.data, other.data], one.kernels | other.kernels, name, image)
+    data = _at_view(one.data, view) if view else one.data
+    return Lens([data, other.data], one.kernels | other.kernels, name, image)
+
+
+def _at_view(data: dict, view: dict) -> dict:
+    """What `payload` gives, so that it opens at a view; see `open`."""
+    if unknown := sorted(set(view) - {*VIEW}):
+        raise LensError(f"A view has no {unknown[0]!r}: it may have {', '.join(VIEW)}.")
+    found = {{"input_channel": "inner"}.get(key, key): int(view[key]) for key in view if key != "layer"}
+    if "layer" in view:
+        names = [layer["name"] for layer in data["layers"]]
+        if view["layer"] not in names:
+            raise LensError(f"{data['title']} has no layer {view['layer']!r} to open at: it has {', '.join(names)}.")
+        found["place"] = names.index(view["layer"])
+    if "epoch" in found and found["epoch"] not in (data["epochs"] or []):
+        kept = f"it has epochs {', '.join(map(str, data['epochs']))}" if data["epochs"] else "it has no epochs"
+        raise LensError(f"{data['title']} can't open at epoch {found['epoch']}: {kept}.")
+    return data | {"view": found}
 
 
 def _first_kernels(model, output=None) -> np.ndarray:

@@ -256,7 +256,7 @@ export function render(el, data, options = {}) {
   element.addEventListener("keydown", (event) => {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();  // and so do those of other hosts
   });
-  void set(fromAddress(state, hash));
+  void set({ ...data.view, ...fromAddress(state, hash) });
   redraw("image", "own", ...(busy ? [] : ["pass"]));
   return {
     state, set, network, count, ready, own: lens.own, stop: work.stop,

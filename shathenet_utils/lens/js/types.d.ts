@@ -72,6 +72,8 @@ export interface Payload {
   rounded: string;
   head: Head;
   notes: string[];
+  /** Where the lens opens. */
+  view?: Partial<State>;
 }
 
 /** What is looked at. `inner`: the input channel of a kernel; `range`: which range of pixel values the network takes. */
