@@ -107,12 +107,23 @@ export function makeSvg(tag, attributes, ...children) {
   return element;
 }
 
-/** @param {number} value */
-export function format(value) {
-  if (!Number.isFinite(value)) return String(value).replace("-", "−");
-  const most = Math.abs(value);
-  return (most >= 1000 || (most && most < 0.001) ? value.toExponential(2) : value.toFixed(3)).replace("-", "−");
+/** A number as text, with a minus as long as a plus; powers of ten only where it would be very long.
+ * @type {(value: number, digitsOf: (size: number) => number, powerDigits: number) => string} */
+function written(value, digitsOf, powerDigits) {
+  const size = Math.abs(value), sign = value < 0 ? "−" : "";
+  if (!Number.isFinite(value)) return value !== value ? "NaN" : `${sign}Infinity`;
+  if (size && (size >= 99_999.5 || size < 0.0001)) return sign + size.toExponential(powerDigits).replace("+", "");
+  return sign + size.toFixed(digitsOf(size));
 }
+
+/** A number in a sentence.
+ * @param {number} value */
+export const format = (value) => written(value, (size) => size && size < 0.001 ? 5 : size < 999.9995 ? 3 : 1, 2);
+
+/** A number in a narrow place: at most six characters and its sign; seven with a power of ten of two digits.
+ * @param {number} value */
+export const brief = (value) => written(value,
+  (size) => !size ? 0 : size < 0.001 ? 4 : size < 9.9995 ? 3 : size < 99.995 ? 2 : size < 999.95 ? 1 : 0, 1);
 
 /** A share of one as per cent.
  * @param {number} share */

@@ -1,6 +1,6 @@
 // A table of numbers with colours; its cells are edited as in a spreadsheet.
 
-import { diverging, format, largestOf, luminance, make } from "./draw.js";
+import { brief, diverging, largestOf, luminance, make } from "./draw.js";
 
 /** @type {Record<string, [number, number]>} */
 export const MOVES = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
@@ -11,6 +11,10 @@ function colour(cell, value, scale) {
   cell.style.background = shade ? `rgb(${shade})` : "";
   cell.style.color = shade ? (luminance(shade) > 0.179 ? "#000" : "#fff") : "";
 }
+
+/** How wide a number is, in digits.
+ * @param {string} text */
+const widthOf = (text) => text.length + (text.includes("−") ? 0.35 : 0) - (text.includes(".") ? 0.45 : 0);
 
 /** The field of a cell. Arrow keys move from cell to cell until the reader types; Enter takes the number and goes down,
  *  Escape puts the old one back.
@@ -98,16 +102,17 @@ export function makeGrid(edited) {
       sides = `${rows} ${columns}`;
       onEdit = change ?? null;
       caption.textContent = words;
-      const scale = largestOf(numbers) || 1;
+      const scale = largestOf(numbers) || 1, texts = numbers.map((value) => value === null ? "·" : brief(value));
+      element.style.setProperty("--wide", `${Math.max(...texts.map(widthOf)).toFixed(2)}ch`);
       numbers.forEach((value, at) => {
         colour(cells[at], value, scale);
         if (!edited) {
-          cells[at].textContent = value === null ? "·" : format(value);
+          cells[at].textContent = texts[at];
           return;
         }
         const field = fields[at], label = `${words}, row ${Math.floor(at / columns)}, column ${at % columns}`;
         if (field.ariaLabel !== label) field.ariaLabel = label;
-        field.value = format(/** @type {number} */ (value));
+        field.value = texts[at];
       });
     },
   };

@@ -78,7 +78,10 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size
 .curve { display: flex; gap: 8px; align-items: center; }
 .grid caption { text-align: left; white-space: nowrap; color: var(--dim); padding: 4px 0; }
 .grid th { color: var(--dim); font-weight: 400; font-size: 11px; padding: 0 4px; }
-.grid tbody td { border: 1px solid var(--edge); padding: 1px 3px; min-width: 46px; height: 20px; text-align: right; }
-.grid input { width: 46px; padding: 0; font-size: 12px; line-height: 1.3; color: inherit; background: transparent; border: 0;
+.grid tbody td { border: 1px solid var(--edge); padding: 1px 2px; min-width: calc(var(--wide) + 5px);
+  height: 20px; text-align: right; }
+.grid input { width: var(--wide); padding: 0; font-size: inherit; line-height: 1.3; color: inherit; background: transparent; border: 0;
   border-radius: 0; text-align: right; }
+@container (max-width: 539px) { .grid { font-size: 10.5px; } .grid tbody td { padding: 1px; min-width: calc(var(--wide) + 3px); }
+  .grid th { padding: 0 2px; } .panel { padding: 8px; } }
 `;
