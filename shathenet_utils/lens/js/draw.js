@@ -95,6 +95,13 @@ export function makeButton(text, onClick, properties = {}) {
   return button;
 }
 
+/** A part that opens, with words and what each means.
+ * @type {(summary: string, meanings: Record<string, string>) => HTMLElement} */
+export function makeMeanings(summary, meanings) {
+  const lines = Object.entries(meanings).flatMap(([word, meaning]) => [make("dt", {}, word), make("dd", {}, meaning)]);
+  return make("details", { className: "meanings" }, make("summary", {}, summary), make("dl", {}, ...lines));
+}
+
 /** @template {keyof SVGElementTagNameMap} Tag
  *  @param {Tag} tag
  *  @param {Record<string, any>} attributes

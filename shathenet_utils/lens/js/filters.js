@@ -38,15 +38,33 @@ export function nearTwins(filters) {
   return found;
 }
 
-/** Kernels to try, for any side: how much the pixel at (a, b) of `rows` × `columns` counts; old: what it counted.
- * @type {Record<string, (a: number, b: number, rows: number, columns: number, old: number) => number>} */
+/** Kernels to try, for any side. weight: how much the pixel at (a, b) of `rows` × `columns` counts; old: what it
+ *  counted.
+ * @type {Record<string, { meaning: string, weight: (a: number, b: number, rows: number, columns: number, old: number) => number }>} */
 export const PRESETS = {
-  zero: () => 0,
-  negative: (a, b, rows, columns, old) => -old,
-  identity: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
-  blur: (a, b, rows, columns) => 1 / (rows * columns),
-  "Sobel, upright": (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
-  "Sobel, level": (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
+  zero: { meaning: "All weights are 0. The sum is the bias alone, the same at every position.", weight: () => 0 },
+  negative: {
+    meaning: "Every weight changes its sign. Windows that gave a large sum now give a small one, and the other way round.",
+    weight: (a, b, rows, columns, old) => -old,
+  },
+  identity: {
+    meaning: "1 in the middle and 0 elsewhere: of each input channel the value in the middle of the window, unchanged.",
+    weight: (a, b, rows, columns) => Number(a === Math.floor(rows / 2) && b === Math.floor(columns / 2)),
+  },
+  blur: {
+    meaning: "All weights are equal and add up to 1: of each input channel the mean of the window, so the image is blurred.",
+    weight: (a, b, rows, columns) => 1 / (rows * columns),
+  },
+  "Sobel, upright": {
+    meaning: "An edge detector: the columns to the right minus those to the left, the middle row counted twice. It responds " +
+      "to upright edges, dark on the left and bright on the right. On an even area the sum is 0.",
+    weight: (a, b, rows, columns) => Math.sign(b - (columns - 1) / 2) * (1 + Number(2 * a === rows - 1)) / rows,
+  },
+  "Sobel, level": {
+    meaning: "The same for level edges, dark above and bright below: the rows below minus those above, the middle column " +
+      "counted twice.",
+    weight: (a, b, rows, columns) => Math.sign(a - (rows - 1) / 2) * (1 + Number(2 * b === columns - 1)) / columns,
+  },
 };
 
 /** The batch norm and the activation that a layer's numbers go through next, where nothing else uses them.

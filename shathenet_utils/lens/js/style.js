@@ -36,6 +36,8 @@ input[type=color] { padding: 2px; width: 44px; height: 28px; } input[type=number
 button { cursor: pointer; touch-action: manipulation; } button:disabled { cursor: default; color: var(--dim); border-style: dashed; }
 button:not(:disabled):hover { border-color: var(--ink); }
 :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
+.meanings { margin-top: 8px; } .meanings dl { margin: 6px 0 0; display: grid; gap: 4px; max-width: 72ch; }
+.meanings dt { font-weight: 600; } .meanings dd { margin: 0 0 4px; color: var(--dim); }
 summary { cursor: pointer; width: fit-content; } .own { margin-top: 8px; }
 canvas { image-rendering: pixelated; display: block; background: #fff; }
 canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }

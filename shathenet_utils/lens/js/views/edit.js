@@ -1,9 +1,11 @@
 // Changing a kernel, and what that does to the images that are classified correctly.
 
-import { make, makeButton } from "../draw.js";
+import { make, makeButton, makeMeanings } from "../draw.js";
 import { PRESETS } from "../filters.js";
 
 /** @typedef {import("../types.d.ts").Lens} Lens */
+
+const OFF = "All weights and the bias are 0, so the filter outputs 0 at every position: what does the network predict without it?";
 
 /** @param {Lens} lens */
 export function makeEdit(lens) {
@@ -16,20 +18,23 @@ export function makeEdit(lens) {
     for (let inner = 0; inner < channels; inner++) {
       for (let at = 0; at < rows * columns; at++) {
         const where = (at * channels + inner) * filters + lens.state.channel;
-        kernel[where] = PRESETS[name](Math.floor(at / columns), at % columns, rows, columns, kernel[where]);
+        kernel[where] = PRESETS[name].weight(Math.floor(at / columns), at % columns, rows, columns, kernel[where]);
       }
     }
   }
 
-  const buttons = Object.keys(PRESETS).map((name) => makeButton(name, () => lens.edit((kernel) => preset(name, kernel))));
+  const buttons = Object.entries(PRESETS).map(([name, { meaning }]) =>
+    makeButton(name, () => lens.edit((kernel) => preset(name, kernel)), { title: meaning }));
   const ablate = makeButton("switch the filter off", () => lens.edit((kernel, bias) => {
     preset("zero", kernel);
     if (bias) bias[lens.state.channel] = 0;
-  }));
-  const reset = makeButton("reset", () => lens.edit(null));
+  }), { title: OFF });
+  const reset = makeButton("reset", () => lens.edit(null), { title: "Take all edits back, in every layer." });
+  const meanings = Object.entries(PRESETS).map(([name, { meaning }]) => [name, meaning]);
   return {
     element: make("div", {}, make("div", { className: "controls", role: "group", "aria-label": "Edit the kernel" },
-      ...buttons, ablate, reset), which, message),
+      ...buttons, ablate, reset), which, message,
+    makeMeanings("What these buttons do", Object.fromEntries([...meanings, ["switch the filter off", OFF]]))),
     /** Which layers are edited, at which epochs. */
     draw() {
       const edits = [...lens.network.edits.values()];

@@ -1,6 +1,6 @@
 // The kernels of a convolution, how they are alike, and what training changed in them.
 
-import { divergingPixel, format, largestOf, make, paint, pixel } from "../draw.js";
+import { brief, divergingPixel, format, largestOf, make, makeMeanings, paint, pixel } from "../draw.js";
 import { clamp } from "../field.js";
 import { ALIKE, cosine, filtersOf, nearTwins, normOf } from "../filters.js";
 import { makeTiles } from "../tiles.js";
@@ -9,6 +9,15 @@ import { MOST_TILES } from "./map.js";
 /** @typedef {import("../filters.js").Filter} Filter
  *  @typedef {import("../types.d.ts").Lens} Lens
  *  @typedef {import("../types.d.ts").Tensor} Tensor */
+
+const MEANINGS = {
+  norm: "The root of the sum of a kernel's squared weights. It tells how large the weights are.",
+  cosine: "How alike two kernels are, whatever their norms: 1 if they differ in size only, 0 if they have nothing in common, " +
+    "−1 if one is the other with changed signs. “Likeness” is the cosine.",
+  "minus the initial weights": "What training has added: the weights shown minus those before training.",
+  "each on its own scale": "The strongest colour is each kernel's own largest weight. Otherwise it is the largest weight of " +
+    "all kernels, so that their sizes can be compared.",
+};
 
 /** @param {Lens} lens */
 export function makeKernels(lens) {
@@ -92,7 +101,8 @@ export function makeKernels(lens) {
 
   return {
     element: make("div", {}, make("div", { className: "controls" }, make("label", {}, "Order", order),
-      make("label", {}, ownScale, "each on its own scale"), lessLabel, coloursLabel, innerLabel), tiles.element, message, distance),
+      make("label", {}, ownScale, "each on its own scale"), lessLabel, coloursLabel, innerLabel), tiles.element, message, distance,
+    makeMeanings("What these words mean", MEANINGS)),
     draw,
     lookAt,
   };
