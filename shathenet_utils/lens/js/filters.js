@@ -77,6 +77,20 @@ export function following(layers, place) {
   return [next, ...following(layers, next)];
 }
 
+/** The smallest and the largest number of every channel of a map; of a channel that holds NaN, NaN.
+ * @param {Tensor} map
+ * @returns {{ least: number, most: number }[]} */
+export function rangesOf({ data, shape }) {
+  const channels = /** @type {number} */ (shape.at(-1));
+  const least = new Float32Array(channels).fill(Infinity), most = new Float32Array(channels).fill(-Infinity);
+  for (let at = 0, channel = 0; at < data.length; at++, channel = channel + 1 === channels ? 0 : channel + 1) {
+    const value = data[at];
+    if (!(value >= least[channel])) least[channel] = least[channel] === least[channel] ? value : NaN;
+    if (!(value <= most[channel])) most[channel] = most[channel] === most[channel] ? value : NaN;
+  }
+  return Array.from(most, (value, channel) => ({ least: least[channel], most: value }));
+}
+
 /** The largest number of every channel of a map, and where it is, the first of equal ones; of a channel that is NaN,
  *  NaN.
  * @param {Tensor} map

@@ -142,7 +142,10 @@ export function render(el, data, options = {}) {
     lookAtStrongest();
     if (changed.delete("strip")) views.strip.draw();
     else if (changed.has("layer")) views.strip.choose();
-    if (changed.delete("layer")) views.map.draw();
+    if (changed.delete("layer")) {
+      views.map.draw();
+      channels.hidden = !lens.isMap();
+    }
     if (changed.delete("classes")) views.classes.draw();
     if (changed.delete("kernels")) {
       const shown = layers[state.place].kind === "conv" && network.weights(state.place, state.epoch) !== null;
@@ -237,6 +240,7 @@ export function render(el, data, options = {}) {
   const panel = (/** @type {string} */ className, /** @type {(Node | string | null)[]} */ ...children) =>
     make("section", { className: `panel ${className}` }, ...children);
   const { heading } = lens;
+  const channels = panel("", views.map.channels);
   const gallery = make("div", { className: "pair" },
     panel("", heading("Kernels"), views.kernels.element),
     panel("", heading("Edit the chosen kernel, all its input channels"), views.edit.element, views.responses.element));
@@ -245,7 +249,7 @@ export function render(el, data, options = {}) {
       panel("", heading("Image"), views.seen.element, views.classes.element),
       panel("", heading("Output of the layer"), views.map.element),
       panel("", heading("How the number comes about"), views.sum.element)),
-    panel("", heading("Channels"), views.map.channels), gallery);
+    channels, gallery);
   const notes = [...data.notes, ...(data.rounded === "8 bits" ? ["So that the page stays small, kernels are rounded to 8 bits."] : [])];
   const element = make("div", { className: "lens" },
     make(options.hash ? "h1" : "h2", { className: "title" }, data.title), ...notes.map((text) => make("p", { className: "hint" }, text)),

@@ -48,6 +48,10 @@ canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }
 .tiles [aria-checked=true] { border-color: var(--mark); box-shadow: 0 0 0 2px var(--mark); }
 .tiles.channels, .tiles.kernels { max-height: 262px; overflow-y: auto; padding: 3px; }
 .tiles.channels canvas, .tiles.kernels canvas, .tiles.images canvas { outline: 1px solid var(--edge); }
+.tiles.channels span, .tiles.kernels span { display: block; white-space: pre-line; color: var(--dim); font-variant-numeric: tabular-nums;
+  text-align: center; margin-top: 3px; min-height: 1.15em; }
+.tiles.channels span::first-line, .tiles.kernels span::first-line { color: var(--ink); font-weight: 600; }
+.tiles.numbers span { margin: 0; } .tiles.numbers span::first-line { font-weight: 400; }
 .tiles.numbers button { border-color: var(--edge); padding: 4px 8px; font-variant-numeric: tabular-nums; font-size: 12px; }
 .tiles.images button:last-child { display: flex; gap: 4px; align-items: center; }
 .tiles.strip { flex-wrap: nowrap; overflow-x: auto; padding: 3px 3px 8px; gap: 12px; align-items: stretch; scrollbar-width: thin; }

@@ -78,6 +78,7 @@ export function makeKernels(lens) {
       const shade = (/** @type {number} */ at) => Math.round(127.5 + 127.5 * clamp(numbers[at] / scale, -1, 1));
       return {
         label: `kernel ${filter}, norm ${format(norm)}`,
+        text: [filter, order.selectedIndex === 1 ? `\n${brief(norm)}` : "", likeness.length ? `\n${brief(likeness[filter])}` : ""].join(""),
         paint: (canvas) => paint(canvas, rows, columns, (place) => colour
           ? pixel(shade(3 * place), shade(3 * place + 1), shade(3 * place + 2))
           : divergingPixel(numbers[place * channels + channel] / scale)),

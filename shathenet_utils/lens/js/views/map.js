@@ -1,14 +1,16 @@
 // The output of the layer: a map large, all its channels small, and both as files.
 
-import { format, largestOf, make, makeButton, paintChannel } from "../draw.js";
+import { brief, format, largestOf, make, makeButton, paintChannel } from "../draw.js";
 import { clamp } from "../field.js";
+import { rangesOf } from "../filters.js";
 import { MOVES } from "../grid.js";
 import { depthOf } from "../state.js";
 import { makeTiles } from "../tiles.js";
 import { makeOutline } from "./seen.js";
 import { legend, noteOn } from "./strip.js";
 
-/** @typedef {import("../types.d.ts").Lens} Lens */
+/** @typedef {import("../types.d.ts").Lens} Lens
+ *  @typedef {import("../types.d.ts").Tensor} Tensor */
 
 export const MOST_TILES = 256;
 
@@ -25,6 +27,8 @@ export function makeMap(lens) {
   const canvas = make("canvas", { tabIndex: 0, role: "application" }), spot = makeOutline();
   const stage = make("div", { className: "stage" }, canvas, spot.element), colours = make("div", {});
   const channels = makeTiles("Channel", (channel) => void lens.set({ channel }), "channels");
+  const title = lens.heading(""), words = make("p", { className: "hint" }), scaleOfAll = make("div", {});
+  const numbers = make("div", {}), gallery = make("div", {}, title, channels.element, scaleOfAll, words);
   const note = make("p", { className: "note", role: "status" });
   const saved = make("span", {}), held = make("p", { className: "hint" });
   let hold = false;  // whether the pointer no longer chooses the pixel
@@ -67,30 +71,44 @@ export function makeMap(lens) {
     void lens.set({ row: lens.state.row + move[0], column: lens.state.column + move[1] });
   });
 
+  /** A channel's tile: its feature map, its number and its largest value.
+   * @type {(out: Tensor, channel: number, scale: number, range: { least: number, most: number }) => import("../tiles.js").Tile} */
+  function tileOf(out, channel, scale, { least, most }) {
+    return {
+      label: `channel ${channel}, largest value ${format(most)}${least < 0 ? `, smallest ${format(least)}` : ""}`,
+      text: `${channel}\n${brief(most)}`,
+      paint: (canvas) => paintChannel(canvas, out, channel, scale),
+    };
+  }
+
   function draw() {
     const { state } = lens, layer = lens.layers[state.place], out = lens.outputs[state.place];
     const map = lens.isMap(), shown = Math.min(depthOf(layer), MOST_TILES);
     note.textContent = noteOn(lens, shown);
     stage.hidden = png.hidden = colours.hidden = held.hidden = !out || !map;
     saved.textContent = map ? "Save this feature map" : "Save these numbers";
+    title.textContent = `${map ? "Channels" : "Numbers"} of ${layer.name}`;
+    words.hidden = scaleOfAll.hidden = !out || !map;
+    const home = map ? gallery : numbers;
+    if (title.parentElement !== home) home.prepend(title, channels.element);  // what is moved loses the keyboard
     if (!out) return channels.update([], 0);
-    const scale = largestOf(out.data) || 1;
+    const scale = largestOf(out.data) || 1, ranges = map ? rangesOf(out) : [];
     channels.element.classList.toggle("numbers", !map);
-    channels.update(Array.from({ length: shown }, (_, channel) => ({
-      label: `channel ${channel}`,
-      ...(map ? { paint: (canvas) => paintChannel(canvas, out, channel, scale) }
-        : { text: `${channel}: ${format(out.data[channel])}` }),
-    })), state.channel);
+    channels.update(Array.from({ length: shown }, (_, channel) => map ? tileOf(out, channel, scale, ranges[channel])
+      : { label: `number ${channel}: ${format(out.data[channel])}`, text: `${channel}: ${format(out.data[channel])}` }), state.channel);
     if (!map) return;
+    scaleOfAll.replaceChildren(legend(scale));
     paintChannel(canvas, out, state.channel, scale);
     spot.resize(out.shape[0], out.shape[1]);
     colours.replaceChildren(legend(scale));
     canvas.setAttribute("aria-label", `Output of ${layer.name}, channel ${state.channel}. Arrow keys move from pixel to pixel.`);
   }
   tellHold();
+  words.textContent = "Under each feature map: the channel's number, and its largest value for this image. All share one colour scale, " +
+    "so a channel of small values looks white beside the others.";
   return {
-    element: make("div", {}, stage, colours, held, make("p", { className: "controls" }, saved, png, csv)),
-    channels: channels.element,
+    element: make("div", {}, numbers, stage, colours, held, make("p", { className: "controls" }, saved, png, csv)),
+    channels: gallery,
     note,
     draw,
     drawSpot: () => spot.put(lens.state.row, lens.state.column, 1, 1),
