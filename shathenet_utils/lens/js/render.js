@@ -169,11 +169,14 @@ export function render(el, data, options = {}) {
     body.ariaBusy = String(shown);
   }
 
-  /** Look at the chosen channel's strongest pixel, unless one is chosen. */
+  const looking = () => [state.place, state.channel, state.image].join(" ");
+  let lookedAt = "";  // for what the pixel was last chosen
+
+  /** Look at the strongest pixel of a channel that is looked at anew, unless the reader has chosen one. */
   function lookAtStrongest() {
     const out = lens.outputs[respondingPlace(lens)];
-    if (lens.placed || !out || !lens.isMap()) return;
-    lens.placed = true;
+    if (lens.placed || !out || !lens.isMap() || lookedAt === looking()) return;
+    lookedAt = looking();
     const { row, column } = strongest(out)[state.channel];
     Object.assign(state, { row, column });
     options.onChange?.(state);
@@ -186,7 +189,10 @@ export function render(el, data, options = {}) {
     Object.assign(state, sameSpot(before, layers[before.place].shape, layers[place]?.shape ?? []), changes);
     if (!lens.epochs.includes(state.epoch)) state.epoch = before.epoch;
     keepWithin(state, layers, count);
-    lens.placed = lens.isMap() && (lens.placed || "row" in changes || "column" in changes);
+    const chosen = "row" in changes || "column" in changes;
+    lens.placed = lens.isMap() && (lens.placed || (chosen && !quietly));
+    if (lens.placed || !lens.isMap()) lookedAt = "";
+    else if (chosen && quietly) lookedAt = looking();
     const other = (/** @type {(keyof State)[]} */ ...names) => names.some((name) => state[name] !== before[name]);
     if (other("range")) {
       work.post({ what: "range", range: state.range });
