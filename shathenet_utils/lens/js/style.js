@@ -19,20 +19,23 @@ p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .not
 
 .looking { display: grid; gap: 0 10px; grid-template-columns: minmax(0, 1fr); }
 .pair { display: grid; gap: 0 10px; grid-template-columns: minmax(0, 1fr); }
+.pair .panel > div + div { margin-top: 16px; }
 @container (min-width: 540px) { .looking { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
   .looking > :last-child { grid-column: 1 / -1; } }
+@container (min-width: 540px) { .tiles.strip.few { flex-wrap: wrap; row-gap: 6px; } }
 @container (min-width: 900px) { .pair { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); } }
 @container (min-width: 1060px) { .looking { grid-template-columns: minmax(0, 5fr) minmax(0, 6fr) minmax(0, 8fr); }
   .looking > :last-child { grid-column: auto; } }
 
 .controls { display: flex; flex-wrap: wrap; gap: 8px 12px; align-items: center; margin: 4px 0 8px; }
-.stacked { display: grid; gap: 8px; justify-items: start; min-width: 0; }
+.stacked { display: grid; gap: 8px; justify-items: start; min-width: 0; max-width: 100%;
+  grid-template-columns: minmax(0, 1fr); }
 @container (max-width: 539px) { .looking > :first-child .stage { max-width: 240px; } }
 label { display: inline-flex; white-space: nowrap; gap: 6px; align-items: center; max-width: 100%; }
 select, button, input { font: inherit; color: inherit; background: var(--soft); border: 1px solid var(--line);
   border-radius: 5px; padding: 4px 9px; min-width: 0; max-width: 100%; }
 input[type=range] { padding: 0; width: 200px; accent-color: var(--mark); } input[type=checkbox] { accent-color: var(--mark); }
-input[type=color] { padding: 2px; width: 44px; height: 28px; } input[type=number] { width: 72px; }
+input[type=file] { width: 100%; } input[type=color] { padding: 2px; width: 44px; height: 28px; } input[type=number] { width: 72px; }
 button { cursor: pointer; touch-action: manipulation; } button:disabled { cursor: default; color: var(--dim); border-style: dashed; }
 button:not(:disabled):hover { border-color: var(--ink); }
 :focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }

@@ -28,6 +28,7 @@ export function kindOf(layer) {
 /** @param {Layer} layer */
 const sidesOf = (layer) => layer.shape.join("×") || "one number";
 
+const FEW_LAYERS = 24;  // the strip of more is one row that scrolls
 const MOST_PIXELS = 40;  // along a side of a layer's small image
 const MOST_LOOKED_AT = 100_000;  // numbers of a layer, in search of a large one
 
@@ -35,7 +36,7 @@ const MOST_LOOKED_AT = 100_000;  // numbers of a layer, in search of a large one
 export function makeStrip(lens) {
   const { layers } = lens;
   const go = (/** @type {number} */ place) => void lens.set({ place, channel: place === lens.state.place ? lens.state.channel : 0 });
-  const tiles = makeTiles("The network, from its input to its output", go, "strip");
+  const tiles = makeTiles("The network, from its input to its output", go, layers.length > FEW_LAYERS ? "strip" : "strip few");
   const list = make("select", { ariaLabel: "Layer" }, ...layers.map((layer, place) =>
     make("option", { value: String(place) }, `${layer.name} (${kindOf(layer)}, ${sidesOf(layer)})`)));
   list.addEventListener("change", () => go(Number(list.value)));
