@@ -1,8 +1,24 @@
 """The lens in a browser, for its tests."""
 
+import numpy as np
 import pytest
 
+CLASSES = [f"class {number}" for number in range(10)]
+PIXELS = "#page canvas[role=application]:not(.pen)"
 LONGEST_WAIT = 60_000  # milliseconds; a machine that does much else is slow, and not wrong
+
+HELD = """
+let timers = 0;
+const { setTimeout: set, clearTimeout: clear } = window;
+window.held = new Map();
+window.setTimeout = (then, wait, ...more) => {
+  if (!(wait >= 300)) return set(then, wait, ...more);
+  window.held.set(--timers, then);
+  return timers;
+};
+window.clearTimeout = (number) => window.held.delete(number) || clear(number);
+"""
+"""A script that holds what waits for the reader to stop, until `run_held`: no test then depends on how fast it runs."""
 
 
 @pytest.fixture
@@ -46,3 +62,54 @@ def in_sight(element) -> dict:
     """Where an element is, once it has been scrolled to."""
     element.scroll_into_view_if_needed()
     return element.bounding_box()
+
+
+def run_held(page) -> int:
+    """Do what `HELD` holds; returns how many things that was."""
+    return page.evaluate("""() => {
+      const due = [...window.held.values()];
+      window.held.clear();
+      due.forEach((then) => then());
+      return due.length;
+    }""")
+
+
+def rounded(model):
+    """The model with weights that float16 holds."""
+    for weight in model.weights:
+        weight.assign(weight.numpy().astype(np.float16))
+    return model
+
+
+def told(page) -> str:
+    """The explanation of the number that is looked at."""
+    settle(page)
+    return page.locator("#page .sum").inner_text()
+
+
+def number_shown(page) -> float:
+    settle(page)
+    return float(page.locator("#page .sum strong").first.inner_text().replace("−", "-"))
+
+
+def spot(page) -> tuple[int, int]:
+    """The row and the column that are looked at."""
+    settle(page)
+    return tuple(page.evaluate("[window.lens.state.row, window.lens.state.column]"))
+
+
+def chances(page) -> np.ndarray:
+    """The last layer's numbers."""
+    settle(page)
+    return np.array(page.evaluate("() => Array.from(window.lens.outputs().at(-1).data)"))
+
+
+def strongest(model, layer, images, channel):
+    """The largest number of a channel, image by image, and the rows and columns that have it."""
+    from shathenet_utils.backend import keras
+
+    maps = np.asarray(keras.Model(model.input, model.get_layer(layer).output)(images))[..., channel]
+    most = maps.max(axis=(1, 2))
+    return most, [
+        list(zip(*np.nonzero(one >= value - 1e-5), strict=True)) for one, value in zip(maps, most, strict=True)
+    ]

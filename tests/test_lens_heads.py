@@ -60,7 +60,7 @@ def test_a_plain_number_is_a_number(shown):
     assert lines(page) == ["Output Number", "output 0 −3.500"]
     page.get_by_role("button", name="negative").click()
     assert lines(page) == ["Output Number By your edits", "output 0 −3.500 +0.000"]
-    page.wait_for_timeout(300)
+    page.get_by_role("group", name="Images to which the filter responds most").get_by_role("button").first.wait_for()
     assert "images correctly" not in page.locator("#page .lens").inner_text(), "a regression is not right or wrong"
     assert "%" not in page.locator("#page .classes").inner_text()
 

@@ -2,21 +2,13 @@
 
 import numpy as np
 import pytest
-from lens_browser import in_sight, settle
+from lens_browser import HELD, PIXELS, chances, in_sight, rounded, run_held, told
 
 from shathenet_utils import models
 from shathenet_utils.backend import keras, layers
 
 pytestmark = pytest.mark.browser
-PIXELS = "#page canvas[role=application]:not(.pen)"
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
-
-
-def rounded(model):
-    """The model with weights that float16 holds."""
-    for weight in model.weights:
-        weight.assign(weight.numpy().astype(np.float16))
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +18,6 @@ def network():
     x = layers.Conv2D(4, 3, activation="relu", name="first")(layers.Rescaling(1 / 255)(pixels))
     x = layers.Conv2D(5, 3, activation="relu", name="second")(x)
     return rounded(keras.Model(pixels, layers.Dense(3, name="end")(layers.GlobalAveragePooling2D()(x))))
-
-
-def ends(page):
-    settle(page)
-    return np.array(page.evaluate("Array.from(window.lens.outputs().at(-1).data)"))
-
-
-def said(page):
-    settle(page)
-    return page.locator("#page .sum").inner_text()
 
 
 NO_WORKER = "window.Worker = class { constructor() { throw new Error('none here'); } };"
@@ -55,14 +37,14 @@ window.Worker = class extends EventTarget {
 def test_the_work_is_done_in_a_worker_or_where_there_is_none_in_the_page(opened, network, where, at, before):
     page = opened(network, IMAGES, labels=[0, 1, 2], classes=["a", "b", "c"], at=at, before=before)
     assert page.evaluate("window.lens.where()") == where
-    np.testing.assert_allclose(ends(page), np.asarray(network(IMAGES[:1]))[0], atol=1e-5)
+    np.testing.assert_allclose(chances(page), np.asarray(network(IMAGES[:1]))[0], atol=1e-5)
     page.get_by_role("button", name="negative").click()
     other = keras.models.clone_model(network)
     other.set_weights(network.get_weights())
     kernel, bias = other.get_layer("first").get_weights()
     kernel[..., 0] *= -1
     other.get_layer("first").set_weights([kernel, bias])
-    np.testing.assert_allclose(ends(page), np.asarray(other(IMAGES[:1]))[0], atol=1e-5)
+    np.testing.assert_allclose(chances(page), np.asarray(other(IMAGES[:1]))[0], atol=1e-5)
     right = [int((np.asarray(one(IMAGES)).argmax(axis=1) == [0, 1, 2]).sum()) for one in (other, network)]
     page.get_by_text(f"classifies {right[0]} of these 3 images correctly; as trained, {right[1]}.").wait_for()
 
@@ -88,16 +70,16 @@ def test_each_layer_and_epoch_has_an_edit_of_its_own(opened, network):
     zero(1, 2, 1)
     zero(0, 2, 2)
     zero(0, 3, 4)
-    np.testing.assert_allclose(ends(page), expected(0.5, ("first", 2), ("second", 4)), atol=1e-5)
+    np.testing.assert_allclose(chances(page), expected(0.5, ("first", 2), ("second", 4)), atol=1e-5)
     page.evaluate("window.lens.set({ epoch: 1 })")
-    np.testing.assert_allclose(ends(page), expected(1, ("first", 1)), atol=1e-5)
-    told = page.get_by_text("You have edited first at epoch 1, first at epoch 0, second at epoch 0.")
-    assert told.is_visible()
+    np.testing.assert_allclose(chances(page), expected(1, ("first", 1)), atol=1e-5)
+    edits = page.get_by_text("You have edited first at epoch 1, first at epoch 0, second at epoch 0.")
+    assert edits.is_visible()
     page.get_by_role("button", name="reset").click()
-    np.testing.assert_allclose(ends(page), expected(1), atol=1e-5)
+    np.testing.assert_allclose(chances(page), expected(1), atol=1e-5)
     page.evaluate("window.lens.set({ epoch: 0 })")
-    np.testing.assert_allclose(ends(page), expected(0.5), atol=1e-5)
-    assert not told.is_visible()
+    np.testing.assert_allclose(chances(page), expected(0.5), atol=1e-5)
+    assert not edits.is_visible()
 
 
 def test_a_browser_that_refuses_the_address_stops_nothing(opened, network):
@@ -105,14 +87,15 @@ def test_a_browser_that_refuses_the_address_stops_nothing(opened, network):
     counted = """
     window.asked = 0;
     history.replaceState = () => { window.asked++; throw new DOMException("too often", "SecurityError"); };"""
-    page = opened(network, IMAGES, before=counted)
+    page = opened(network, IMAGES, before=HELD + counted)
     box = in_sight(page.locator(PIXELS))
     for at in range(100):
         page.mouse.move(box["x"] + box["width"] * (at % 13 + 0.5) / 14, box["y"] + box["height"] * 0.5)
     page.mouse.move(box["x"] + box["width"] * 3.5 / 14, box["y"] + box["height"] * 5.5 / 14)
-    assert "at row 5, column 3" in said(page)
-    page.wait_for_timeout(500)
-    assert 1 <= page.evaluate("window.asked") <= 3
+    assert "at row 5, column 3" in told(page)
+    assert page.evaluate("window.asked") == 0
+    run_held(page)
+    assert page.evaluate("window.asked") == 1
 
 
 def test_pointer_moves_are_drawn_once_a_frame(opened, network):
@@ -161,45 +144,41 @@ def test_arrow_keys_go_through_tiles_layers_and_cells(opened, network):
     page.get_by_role("radio", name="channel 0").focus()
     for key, channel in (("ArrowRight", 1), ("End", 3), ("ArrowLeft", 2), ("Home", 0)):
         page.keyboard.press(key)
-        assert f"first, channel {channel} " in said(page) and focused(page) == f"channel {channel}"
+        assert f"first, channel {channel} " in told(page) and focused(page).startswith(f"channel {channel},")
     page.get_by_role("radio", name="first, convolution 3×3").focus()
     page.keyboard.press("ArrowRight")
-    assert "second, channel 0 " in said(page) and focused(page).startswith("second, ")
+    assert "second, channel 0 " in told(page) and focused(page).startswith("second, ")
     page.get_by_label("kernel, filter 0, row 0, column 0").focus()
     for key in ("ArrowDown", "ArrowRight"):
         page.keyboard.press(key)
     assert focused(page) == "kernel, filter 0, row 1, column 1"
-    before = ends(page)
+    before = chances(page)
     page.keyboard.type("0,75")
     page.keyboard.press("ArrowLeft")
     assert focused(page) == "kernel, filter 0, row 1, column 1", "while one types, it moves the caret"
     page.keyboard.press("Escape")
-    np.testing.assert_array_equal(ends(page), before)
+    np.testing.assert_array_equal(chances(page), before)
     page.keyboard.type("x")
     page.keyboard.press("Enter")
-    np.testing.assert_array_equal(ends(page), before)
+    np.testing.assert_array_equal(chances(page), before)
     page.keyboard.type("0,75")
     page.keyboard.press("Enter")
-    assert (ends(page) != before).any()
+    assert (chances(page) != before).any()
     assert page.evaluate("window.lens.network.weights(3, null).kernel.data[(4 * 4 + 0) * 5]") == 0.75
 
 
 def test_what_is_read_aloud_waits_until_the_reader_has_stopped(opened, network):
-    page = opened(network, IMAGES)
+    page = opened(network, IMAGES, before=HELD)
     assert not page.locator("#page .sum").get_attribute("aria-live"), "it changes with every pointer move"
     spoken = page.locator("#page .spoken")
-    page.wait_for_timeout(900)
-    heard = page.evaluate("""async () => {
-      const spoken = document.querySelector("#page").shadowRoot.querySelector(".spoken"), heard = [];
-      new MutationObserver(() => heard.push(spoken.textContent)).observe(spoken, { childList: true });
-      for (let at = 0; at < 10; at++) {
-        await window.lens.set({ row: at, column: 2 });
-        await new Promise((then) => setTimeout(then, 30));
-      }
-      await new Promise((then) => setTimeout(then, 1000));
-      return heard;
-    }""")
-    assert len(heard) == 1 and heard[0].startswith("first, channel 0 at row 9, column 2: ")
+    run_held(page)
+    before = spoken.text_content()
+    assert before.startswith("first, channel 0 at row ")
+    for row in range(10):
+        page.evaluate(f"window.lens.set({{ row: {row}, column: 2 }})")
+        assert f"at row {row}, column 2" in told(page) and spoken.text_content() == before
+    run_held(page)
+    assert spoken.text_content().startswith("first, channel 0 at row 9, column 2: ")
     assert spoken.get_attribute("role") == "status"
 
 
@@ -211,17 +190,17 @@ def test_a_tap_chooses_a_pixel_and_a_click_holds_it(opened, network):
         return box["x"] + box["width"] * (column + 0.5) / 14, box["y"] + box["height"] * (row + 0.5) / 14
 
     page.touchscreen.tap(*at(4, 9))
-    assert "at row 4, column 9" in said(page)
+    assert "at row 4, column 9" in told(page)
     page.touchscreen.tap(*at(2, 3))
-    assert "at row 2, column 3" in said(page)
+    assert "at row 2, column 3" in told(page)
     page.mouse.move(*at(6, 6))
-    assert "at row 6, column 6" in said(page)
+    assert "at row 6, column 6" in told(page)
     page.mouse.click(*at(7, 8))
     page.mouse.move(*at(1, 1))
-    assert "at row 7, column 8" in said(page) and page.get_by_text("The pixel is held.").is_visible()
+    assert "at row 7, column 8" in told(page) and page.get_by_text("The pixel is held.").is_visible()
     page.mouse.click(*at(1, 1))
     page.mouse.move(*at(3, 1))
-    assert "at row 3, column 1" in said(page)
+    assert "at row 3, column 1" in told(page)
 
 
 def test_a_dense_layer_on_a_map_is_a_sum_over_the_channels_of_its_pixel(opened):
@@ -231,9 +210,9 @@ def test_a_dense_layer_on_a_map_is_a_sum_over_the_channels_of_its_pixel(opened):
     page = opened(model, IMAGES)
     page.evaluate("window.lens.set({ place: 3, row: 1, column: 1, channel: 7 })")
     value = np.asarray(model(IMAGES[:1]))[0, 1, 1, 7]
-    lines = said(page).splitlines()
+    lines = told(page).splitlines()
     assert f"all 4 inputs: {value:.3f}".replace("-", "−") in lines
-    assert "NaN" not in said(page)
+    assert "NaN" not in told(page)
 
 
 def test_keys_do_not_leave_the_lens(opened, network):
