@@ -201,7 +201,7 @@ def _rerun(arguments) -> None:
     from shathenet_utils import rerun
 
     try:
-        rerun.rerun_all(arguments.names)
+        rerun.rerun_all(arguments.names, anew=arguments.anew)
     except rerun.RerunError as error:
         sys.exit(f"error: {error}")
 
@@ -264,6 +264,7 @@ def main(arguments: list[str] | None = None) -> None:
     commands.add_parser("facts", help="count the facts about CIFAR-10 anew (two minutes)").set_defaults(do=_facts)
     rerun = commands.add_parser("rerun", help="execute the notebooks in place; store outputs and figures")
     rerun.add_argument("names", nargs="*", metavar="NOTEBOOK", help="for example 01; all where none is named")
+    rerun.add_argument("--anew", action="store_true", help="compute also what takes minutes and is recorded")
     rerun.set_defaults(do=_rerun)
     chosen = parser.parse_args(arguments)
     try:

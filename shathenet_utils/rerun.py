@@ -96,8 +96,10 @@ def _committed_output(output, count: int):
     return output
 
 
-def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
+def rerun(path: Path, figures: Path = ROOT / "figures", *, anew: bool = False) -> bool:
     """Execute one notebook in place; whether that changed the file.
+
+    anew: compute also what takes minutes and is recorded (`lesson.load_or_compute`).
 
     Raises RerunError where a cell fails, a number is unknown or the declared data is absent; the file then stays as it
     was.
@@ -115,6 +117,7 @@ def rerun(path: Path, figures: Path = ROOT / "figures") -> bool:
     with tempfile.TemporaryDirectory(prefix="shathenet-rerun-") as output:
         drawn = Path(output, "figures")
         clean = {"SHATHENET_OUTPUT": output, "SHATHENET_FIGURES": str(drawn), "SHATHENET_LIVE_SECONDS": None}
+        clean["SHATHENET_ANEW"] = "yes" if anew else None
         try:
             with _environment(**clean, PYTHONPATH=str(ROOT)):  # this checkout's records, whichever is installed
                 execute(notebook, path.parent)
@@ -145,11 +148,12 @@ def _environment(**changes):
                 os.environ[name] = value
 
 
-def rerun_all(names=()) -> None:
+def rerun_all(names=(), *, anew: bool = False) -> None:
     """Execute the named notebooks ("01" is enough), or all, and say for each whether its file changed."""
     chosen = [path for path in sorted(NOTEBOOKS.glob("*.ipynb")) if not names or path.name.startswith(tuple(names))]
     if not chosen:
         raise RerunError(f"There is no notebook {', '.join(names)} in {NOTEBOOKS}.")
     for path in chosen:
         begun = time.perf_counter()
-        print(f"{path.name}: {'changed' if rerun(path) else 'the same'}, {time.perf_counter() - begun:.0f} s")
+        changed = "changed" if rerun(path, anew=anew) else "the same"
+        print(f"{path.name}: {changed}, {time.perf_counter() - begun:.0f} s")

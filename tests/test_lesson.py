@@ -1,6 +1,7 @@
 """A page's furniture: minutes, computed numbers, predictions that are kept, live data, checks."""
 
 import importlib.metadata
+import importlib.util
 import json
 import sys
 import types
@@ -13,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from shathenet_utils import datasets, lesson, markers, records, stats
 from shathenet_utils.exercises import Exercise
 from shathenet_utils.lesson import page, predictions
+from shathenet_utils.lesson.live import code_digest
 
 
 @pytest.fixture
@@ -382,6 +384,7 @@ def test_live_images_are_drawn_from_a_pages_data(monkeypatch, displayed):
 def images_at_hand(monkeypatch, tmp_path):
     monkeypatch.setattr(records, "RECORDS", tmp_path)
     monkeypatch.delenv("SHATHENET_FIGURES", raising=False)
+    monkeypatch.delenv("SHATHENET_ANEW", raising=False)
     return types.SimpleNamespace(name="cifar10", fingerprint="0123456789abcdef")
 
 
@@ -406,21 +409,65 @@ def test_what_takes_images_to_compute_is_recorded_by_a_rerun_and_shown_alike_wit
     )
 
 
-def test_what_takes_minutes_is_computed_by_a_rerun_and_where_there_is_no_record(monkeypatch, images_at_hand):
+def test_what_takes_minutes_is_computed_where_there_is_no_record_and_by_a_rerun_that_has_a_reason(
+    monkeypatch, images_at_hand
+):
     calls = []
 
     def compute():
         calls.append(1)
         return {"v1.0": {"first": 0.1 * len(calls)}}
 
-    def load():
-        return lesson.load_or_compute("99_slow", compute, images_at_hand, again=False)["v1.0"]["first"]
+    def load(images=images_at_hand):
+        return lesson.load_or_compute("99_slow", compute, images, again=False)["v1.0"]["first"]
 
     assert (load(), load()) == (0.1, 0.2)
     monkeypatch.setenv("SHATHENET_FIGURES", "somewhere")
-    assert load() == 0.3
-    monkeypatch.delenv("SHATHENET_FIGURES")
     assert (load(), load(), len(calls)) == (0.3, 0.3, 3)
+    monkeypatch.setenv("SHATHENET_ANEW", "yes")
+    assert load() == 0.4
+    monkeypatch.delenv("SHATHENET_ANEW")
+    assert load(types.SimpleNamespace(name="cifar10", fingerprint="other images")) == 0.5
+    monkeypatch.delenv("SHATHENET_FIGURES")
+    assert (load(), load(), len(calls)) == (0.5, 0.5, 5)
+
+
+PAGE = """
+import numpy as np
+
+RATES, array = (0.1, 0.3), np.zeros(3)
+
+def inner(rate):
+    return rate + 1
+
+def outer():
+    return [inner(rate) for rate in RATES] + list(array)
+"""
+
+
+def page_function(folder, text, name):
+    path = folder / f"{name}.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.outer
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("rate + 1", "rate + 2", False),  # a function that it calls
+        ("0.3", "0.4", False),  # a value
+        ("[inner", "[2 * inner", False),  # itself
+        ("zeros(3)", "ones(3)", True),  # an array is not looked into
+        ("import numpy as np", "import numpy as np\n\nunused = 3", True),
+    ],
+)
+def test_the_digest_of_a_pages_code_changes_with_what_the_function_uses(tmp_path, old, new, same):
+    first = code_digest(page_function(tmp_path, PAGE, "page_before"))
+    assert old in PAGE and len(first) == 16
+    assert (code_digest(page_function(tmp_path, PAGE.replace(old, new), "page_after")) == first) is same
 
 
 @pytest.mark.parametrize("found", [{"v1.0": {"first": 0.9}}, {"v1.0": {"last": 0.1235}}, {"mine": {"first": 0.1235}}])
