@@ -58,7 +58,7 @@ def kernels(
     for title, array in panels.items():
         for i, ax in enumerate(axes[top : top + rows[title]].flat):
             ax.set(xticks=[], yticks=[])
-            ax.spines[:].set(visible=i < array.shape[-1], color="0.7", linewidth=0.5)
+            ax.spines[:].set(visible=i < array.shape[-1], color="0.4", linewidth=0.8)
             if i < array.shape[-1]:
                 kernel = array[..., i].astype(np.float32)
                 largest = max(shared if one_scale else np.abs(kernel).max(), 1e-9)

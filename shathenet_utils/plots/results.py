@@ -146,7 +146,7 @@ def differences(
     ax.set_yticks(range(len(variants)), [runs.labels[variant] for variant in variants])
     ax.set_ylim(len(variants) - 0.4, -0.6)
     quantity = key.replace("_", " ")
-    label = f"{quantity} in percentage points, minus that of\n{runs.labels[baseline]}\n(95 % interval over {over})"
+    label = f"{quantity} in percentage points,\nminus that of\n{runs.labels[baseline]}\n(95 % interval over {over})"
     ax.set_xlabel(label)
     return Drawing(figure, name, f"Difference to {runs.labels[baseline]} (95 % over {over}): {'; '.join(words)}.")
 
