@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import importlib
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -117,7 +118,7 @@ def equal(value, right, tolerance: float = 1e-5) -> bool:
 
 
 def brief(value) -> str:
-    """A value in a few words: numbers with separators, small arrays whole, others by shape and first entries."""
+    """A value in a few words: numbers with separators, a few of them whole, other arrays by shape and first entries."""
     if isinstance(value, bool | str) or value is None:
         return repr(value)
     if isinstance(value, int | np.integer):
@@ -127,9 +128,11 @@ def brief(value) -> str:
     if isinstance(value, list | tuple) and not value:
         return "[]"
     try:
+        if isinstance(value, list | tuple) and _are_few(value):
+            return _written(value)
         array = np.asarray(value)
         if _is_small(array) and array.ndim:
-            return _nested(array)
+            return _written(array)
         if array.dtype.kind in "iuf" and array.ndim:
             first = ", ".join(f"{number:.4g}" for number in array.flat[:4])
             return f"an array of shape {array.shape}: {first}{', …' * (array.size > 4)}"
@@ -139,19 +142,42 @@ def brief(value) -> str:
 
 
 def _is_small(value) -> bool:
-    """Whether these are a few numbers, which can be shown whole."""
+    """Whether these are a few numbers, or a few numbers and words, which can be shown whole."""
     try:
+        if isinstance(value, list | tuple) and _are_few(value):
+            return True
         array = np.asarray(value)
         return array.dtype.kind in "iuf" and 0 < array.size <= SHOWN_WHOLE
     except Exception:  # not even an array of objects
         return False
 
 
-def _nested(array: np.ndarray) -> str:
-    """An array as Python writes lists, whole numbers whole, others with four digits: "[[1, 0.25], [41088, 4]]"."""
-    if array.ndim:
-        return f"[{', '.join(map(_nested, array))}]"
-    return f"{int(array)}" if array == np.round(array) and abs(array) < 1e15 else f"{array:.4g}"
+def _are_few(value: list | tuple) -> bool:
+    """Whether a list or tuple, whatever is nested in it, holds only a few numbers and words."""
+    leaves = list(itertools.islice(_leaves(value), SHOWN_WHOLE + 1))
+    plain = all(isinstance(leaf, str | int | float | np.number) for leaf in leaves)
+    return plain and 0 < len(leaves) <= SHOWN_WHOLE
+
+
+def _leaves(value):
+    if isinstance(value, list | tuple):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
+def _written(value) -> str:
+    """A few numbers and words as Python writes them, numbers with four digits: "[(1, 0.25), (4e+09, 'C')]"."""
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_written, value))}{',' * (len(value) == 1)})"
+    if isinstance(value, list) or np.ndim(value):
+        return f"[{', '.join(map(_written, value))}]"
+    if isinstance(value, str | bool):
+        return repr(value)
+    rounded = f"{value:.4g}"
+    whole = value == np.round(value) and abs(value) < 1e15 and float(rounded) != value  # not shortened
+    return f"{int(value)}" if whole or isinstance(value, int | np.integer) else rounded
 
 
 def _beside(value, right, tolerance: float) -> str:
