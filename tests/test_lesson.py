@@ -223,6 +223,13 @@ def test_an_order_is_a_plain_question_where_widgets_are_dead(folder):
     assert "best first, before you read on: pool, stride.)" in shown["text/plain"]
 
 
+def test_labels_that_hold_commas_are_apart_by_semicolons(folder):
+    measured = {"v1.0, none": 0.6, "v1.1, none": 0.7}
+    asked = words(lesson.predict_order("11.order", "Which?", measured))
+    assert asked.endswith("before you read on: v1.0, none; v1.1, none.)")
+    assert "best first: v1.1, none; v1.0, none." in words(lesson.compare_order("11.order", measured))
+
+
 def test_an_order_and_a_guess_under_one_key_are_no_error(folder):
     predictions._keep("11.order", 5)
     assert "You kept no order" in words(lesson.compare_order("11.order", {"pool": 1, "stride": 2}))

@@ -73,12 +73,12 @@ def predict_order(key: str, question: str, labels: Iterable[str]) -> Shown:
 
     def write(_):
         _keep(key, list(listed.options))
-        status.value = f"Kept: {', '.join(listed.options)}."
+        status.value = f"Kept: {_listed(listed.options)}."
 
     up.on_click(lambda _: move(-1))
     down.on_click(lambda _: move(1))
     keep.on_click(write)
-    words = f"{question} (Put them in your order, best first, before you read on: {', '.join(labels)}.)"
+    words = f"{question} (Put them in your order, best first, before you read on: {_listed(labels)}.)"
     heading = widgets.HTML(f"<p>{html.escape(question)}</p>")
     box = widgets.VBox([heading, widgets.HBox([listed, widgets.VBox([up, down, keep])]), status])
     return Shown(f"<p>{html.escape(words)}</p>", words, box)
@@ -88,12 +88,18 @@ def compare_order(key: str, measured: dict[str, float]) -> Shown:
     """The reader's order beside the measured one, {label: value}, highest first: on how many pairs they agree."""
     ranking = sorted(measured, key=measured.get, reverse=True)
     kept = _kept_order(key, measured)
-    words = f"Measured, best first: {', '.join(ranking)}."
+    words = f"Measured, best first: {_listed(ranking)}."
     if kept is None:
         return paragraph(f"{words} You kept no order.")
     pairs = list(itertools.combinations(ranking, 2))
     agree = sum(kept.index(better) < kept.index(worse) for better, worse in pairs)
     return paragraph(f"{words} Your order agrees with it on {agree} of {len(pairs)} pairs.")
+
+
+def _listed(labels: Iterable[str]) -> str:
+    """Labels one after another, apart by semicolons where one holds a comma itself: "v1.0, none; v1.1, none"."""
+    labels = list(labels)
+    return ("; " if any("," in label for label in labels) else ", ").join(labels)
 
 
 def _path():
