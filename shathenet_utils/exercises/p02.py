@@ -31,9 +31,21 @@ def _source_of_pixel(row, column, angle, enlargement):
 
 def _gaps_are_wrong(gaps, pixels):
     without, shifted = gaps
-    if not (0.1 < without < 0.8 and -0.2 < shifted < 0.8):
-        return "a gap is training minus validation accuracy; after twelve epochs without augmentation it is large."
-    return "" if shifted < without / 2 else "the second gap, with shifts, should be much smaller."
+    if not all(isinstance(gap, float | np.floating) and -1 < gap < 1 for gap in gaps):
+        return "each of the two is an accuracy minus an accuracy, a fraction between −1 and 1."
+    if shifted > without:
+        return "the first should be the larger one, the gap without augmentation."
+    if without < 0.1:
+        return (
+            f"without augmentation the gap after twelve epochs is above 0.1, not {without:.2f}: is it the last "
+            "training accuracy minus the last validation accuracy?"
+        )
+    if shifted >= without / 2:
+        return (
+            f"with shifts the gap should be less than half of that without augmentation, not {shifted:.2f}: does "
+            f"flip_and_shift get pixels={pixels}?"
+        )
+    return "" if without < 0.8 and shifted > -0.2 else "so large a difference is not plausible."
 
 
 _IMAGES = np.random.default_rng(2).integers(1, 256, (4, 5, 6, 3), np.uint8)
@@ -47,8 +59,8 @@ EXERCISES = {
     "02.2": Exercise(
         reference=_shifted_with_zeros,
         cases=[(_IMAGES[0], 1, 2), (_IMAGES[1], 0, -2), (_IMAGES[2], -3, 1), (_IMAGES[3], 0, 0)],
-        hint="Pad with np.pad(…, mode='constant') by as many pixels as the larger shift, then crop, as in "
-        "shifted_images.",
+        hint="Pad with np.pad(…, mode='constant') by as many pixels as the larger shift, then cut out a "
+        "window of the image's size, as in shifted_images.",
     ),
     "02.3": Exercise(
         reference=_source_of_pixel,
@@ -60,8 +72,8 @@ EXERCISES = {
         reference=None,
         cases=[(8,)],
         accepts=_gaps_are_wrong,
-        expects="two gaps, training accuracy minus validation accuracy: between 0.1 and 0.8 without augmentation, and "
-        "with shifts less than half of it",
+        expects="two numbers: the gap without augmentation, between 0.1 and 0.8, and the gap with flips and shifts, "
+        "less than half of the first",
         hint="train_small(augmentation, 12) returns a dict of lists, one value per epoch; [-1] is the last one.",
     ),
     "02.5": Exercise(
