@@ -189,7 +189,7 @@ def test_numbers_that_look_alike_get_the_digits_that_differ():
         ((41_088.0, 4e9, 4_000_000_000), "(41088, 4e+09, 4000000000)"),
         ([(7, 6), (5, 4)], "[(7, 6), (5, 4)]"),
         (([0.1, -0.25], "C"), "([0.1, -0.25], 'C')"),
-        ([(1,), [True]], "[(1,), [True]]"),
+        ([(1,), [True], None], "[(1,), [True], None]"),
         (([0.1] * 7, "C"), "a tuple"),
         ([[]] * 7, "an array of"),
         (range(7), "an array of shape (7,): 0, 1, 2, 3, …"),

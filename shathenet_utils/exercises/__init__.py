@@ -155,7 +155,7 @@ def _is_small(value) -> bool:
 def _are_few(value: list | tuple) -> bool:
     """Whether a list or tuple, whatever is nested in it, holds only a few numbers and words."""
     leaves = list(itertools.islice(_leaves(value), SHOWN_WHOLE + 1))
-    plain = all(isinstance(leaf, str | int | float | np.number) for leaf in leaves)
+    plain = all(leaf is None or isinstance(leaf, str | int | float | np.number) for leaf in leaves)
     return plain and 0 < len(leaves) <= SHOWN_WHOLE
 
 
@@ -173,7 +173,7 @@ def _written(value) -> str:
         return f"({', '.join(map(_written, value))}{',' * (len(value) == 1)})"
     if isinstance(value, list) or np.ndim(value):
         return f"[{', '.join(map(_written, value))}]"
-    if isinstance(value, str | bool):
+    if value is None or isinstance(value, str | bool):
         return repr(value)
     rounded = f"{value:.4g}"
     whole = value == np.round(value) and abs(value) < 1e15 and float(rounded) != value  # not shortened
