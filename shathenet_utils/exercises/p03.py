@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from shathenet_utils import stats
 from shathenet_utils.exercises import Exercise
 
 
@@ -46,14 +47,18 @@ def _differences_are_wrong(value, seeds):
         return "the accuracies of the two networks differ by less than that: is it 5×5 minus 3×3, as fractions?"
     if len(set(differences)) < len(seeds):
         return "the differences are equal: do they depend on the seed?"
-    return _CONCLUSIONS.get(letter, "" if letter == "C" else "the letter is one of A, B, C, D.")
+    interval = stats.mean_ci(differences)
+    right = "A" if interval.low > 0 else "B" if interval.high < 0 else "C"
+    if letter == right:
+        return ""
+    found = f"the 95 % interval of these differences is {stats.format_difference(interval)}"
+    return {
+        "A": f"A: {found}. Does it lie above zero?",
+        "B": f"B: {found}. Does it lie below zero?",
+        "C": f"C: {found}. It does not contain zero.",
+        "D": "D: not to see a difference is not to see that there is none.",
+    }.get(letter, "the letter is one of A, B, C, D.")
 
-
-_CONCLUSIONS = {
-    "A": "A: compare the two differences with each other. How far apart are they, and how far from zero?",
-    "B": "B: it may be so, but how far apart are the two differences? An interval from two seeds is very wide.",
-    "D": "D: not to see a difference is not to see that there is none.",
-}
 
 EXERCISES = {
     "03.1": Exercise(
@@ -78,7 +83,8 @@ EXERCISES = {
         reference=None,
         cases=[([0, 1],)],
         accepts=_differences_are_wrong,
-        expects="a list of two differences between −0.25 and 0.15, 5×5 minus 3×3, and a letter from A to D",
+        expects="a list of two differences between −0.25 and 0.15, 5×5 minus 3×3, and the letter from A to D that "
+        "their interval shows",
         hint="train_live(5, (8, 16, 20), epochs=4, seed=seed) returns an accuracy per epoch; [-1] is the last.",
     ),
     "03.5": Exercise(
