@@ -434,6 +434,15 @@ def test_the_ledger_draws_every_network_and_labels_without_covering():
     assert "the book's v1.0 59.8% with 17,882" in drawing.alt
 
 
+def test_the_ledgers_yardstick_is_a_line_across_it():
+    drawing = plots.ledger({"v1.0": (17_882, 0.598, 0.59, 0.605)}, [PUBLISHED], yardstick=0.91, name="x")
+    [ax] = drawing.axes
+    [line] = [line for line in ax.lines if line.get_linestyle() == "--"]
+    np.testing.assert_allclose(line.get_ydata(), 1 - 0.91)
+    assert "yardstick, 91%" in [text.get_text() for text in ax.texts]
+    assert "a line at the yardstick, 91%" in drawing.alt
+
+
 def test_an_architecture_shows_sizes_kernels_and_parameters():
     drawing = plots.architecture(LAYERS, name="x")
     written = [text.get_text() for text in drawing.axes[0].texts]

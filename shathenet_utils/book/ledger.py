@@ -47,7 +47,7 @@ def ledger_label(name: str, variant: str) -> str:
 
 
 def ledger_figure(name: str = "ledger"):
-    """The ledger drawn among published networks, a `plots.Drawing`."""
+    """The ledger drawn among published networks, a `plots.Drawing`; the yardstick is the original's Inception-v3."""
     from shathenet_utils import plots
 
     networks = {label.partition(",")[0]: (row["parameters"], *row["accuracy"][:3]) for label, row in ledger().items()}
@@ -56,7 +56,8 @@ def ledger_figure(name: str = "ledger"):
         for key, entry in records.published().items()
         if entry["what"] == "CIFAR-10 test accuracy" and entry["value"]
     }
-    return plots.ledger(networks, accuracies.values(), name=name)
+    yardstick = accuracies["original_inception_v3"]["value"]
+    return plots.ledger(networks, accuracies.values(), yardstick=yardstick, name=name)
 
 
 TABLE_MARKS = ("<!-- table: written by python -m shathenet_utils table -->", "<!-- end of table -->")

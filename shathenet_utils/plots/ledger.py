@@ -8,18 +8,25 @@ from shathenet_utils import records
 from shathenet_utils.plots.drawing import PALETTE, Drawing, label_where_there_is_room, new_figure
 
 
-def ledger(networks: dict[str, tuple], published: Iterable[dict], *, name: str) -> Drawing:
+def ledger(
+    networks: dict[str, tuple], published: Iterable[dict], *, yardstick: float | None = None, name: str
+) -> Drawing:
     """Test accuracy against parameters, on scales on which half the parameters and half the errors are steps alike:
     the book's networks among published ones.
 
     networks: the book's, label → (parameters, mean accuracy, low, high). published: entries of `records.published`;
     those that say `"original": True`, of the document that the book grew from, stand out. Others are named where there
-    is room.
+    is room. yardstick: an accuracy that all others are held against, drawn as a line.
     """
-    figure, axes = new_figure(8, 5.6)
+    figure, axes = new_figure(8, 7)
     ax, words, labels = axes[0][0], [], []
     ax.set(xscale="log", yscale="log", xlabel="parameters", ylabel="test accuracy")
     ax.set(xlim=(4e3, 6e7), ylim=(0.5, 0.022))
+    if yardstick is not None:
+        ax.axhline(1 - yardstick, color=PALETTE[1], linewidth=1, linestyle="--", zorder=0)
+        words.append(f"a line at the yardstick, {yardstick:.0%}")
+        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
+        ax.annotate(f"yardstick, {yardstick:.0%}", (0, 1 - yardstick), (6, 4), **place, color="0.2", fontsize=9)
     for label, (x, y, low, high) in networks.items():
         error = [[high - y], [y - low]]  # of 1 - y
         ax.errorbar(x, 1 - y, error, fmt="o", color=PALETTE[0], markersize=8, capsize=4, zorder=3)
@@ -38,5 +45,6 @@ def ledger(networks: dict[str, tuple], published: Iterable[dict], *, name: str) 
     ticks = [0.6, 0.7, 0.8, 0.9, 0.92, 0.94, 0.95, 0.96, 0.97]
     ax.set_yticks([1 - tick for tick in ticks], [f"{tick:.0%}" for tick in ticks])
     ax.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    label_where_there_is_room(ax, labels)
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.8}  # so that the line crosses no word
+    label_where_there_is_room(ax, [(*label, {**style, "bbox": behind, "zorder": 1}) for *label, style in labels])
     return Drawing(figure, name, f"Test accuracy against parameters: {'; '.join(words)}; others in grey.")
