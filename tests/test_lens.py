@@ -203,14 +203,25 @@ class Named(layers.Conv2D):
         super().__init__(filters, 3, name="mine", **arguments)
 
 
+def doubled():
+    layer = layers.Conv2D(2, 3)
+    single = layer.call
+    layer.call = lambda x: 2 * single(x)
+    return layer
+
+
 OWN = {
     "a layer with layers in it": lambda: Halved(),
+    "a layer whose call was replaced": doubled,
     "a convolution that computes otherwise": lambda: Masked(2, 3),
     "a convolution by another name": lambda: Named(2),
     "a Lambda of keras.ops": lambda: layers.Lambda(lambda x: keras.ops.relu(1 - x / 3)),
     "tf.nn.relu": lambda: layers.Conv2D(2, 3, activation=tf.nn.relu),
     "tf.nn.gelu": lambda: layers.Conv2D(2, 3, activation=lambda x: tf.nn.gelu(x, approximate=True)),
     "a function of keras.ops": lambda: layers.Dense(2, activation=lambda x: keras.ops.square(x) - 1),
+    "a softmax over the rows": lambda: layers.Conv2D(2, 3, activation=lambda x: keras.ops.softmax(x, axis=1)),
+    "a log-softmax over the rows": lambda: layers.Activation(lambda x: keras.ops.log_softmax(x, axis=1)),
+    "a ReLU up to 5000": lambda: layers.Activation(lambda x: keras.ops.clip(10_000 * x, 0, 5000)),
     "a layer as activation": lambda: layers.Conv2D(2, 3, activation=layers.LeakyReLU(0.1)),
     "PReLU as activation": lambda: layers.Conv2D(2, 3, activation=layers.PReLU(shared_axes=[1, 2])),
     "spectral normalisation": lambda: layers.SpectralNormalization(layers.Conv2D(2, 3)),
@@ -255,6 +266,11 @@ def quantised():
     return layer
 
 
+def masked(x):
+    """A list of tokens, those that are all 0 masked."""
+    return layers.Masking()(keras.ops.relu(layers.Reshape((36, 2))(x)))
+
+
 UNKNOWN = {
     "Squares": lambda x: Squares()(x),
     "Noisy which computes something else each time": lambda x: Noisy()(x),
@@ -266,6 +282,9 @@ UNKNOWN = {
     "keras.ops.Reshape over the batch": lambda x: keras.ops.reshape(keras.ops.reshape(x, (-1, 2)), (-1, 6, 6, 2)),
     "keras.ops.Add over the batch": lambda x: x + keras.ops.mean(x, axis=2),
     "Softmax called with several tensors": lambda x: layers.Softmax()(x, mask=x > 0),
+    "MultiHeadAttention with a mask": lambda x: layers.MultiHeadAttention(2, 3)(masked(x), masked(x)),
+    "Attention with a mask": lambda x: layers.Attention()([masked(x), masked(x)]),
+    "GlobalAveragePooling1D with a mask": lambda x: layers.GlobalAveragePooling1D()(masked(x)),
     "Flatten with channels first": lambda x: layers.Flatten(data_format="channels_first")(x),
     "Dense in int8": lambda x: quantised()(x),
     "Conv2D with channels first": lambda x: layers.Conv2D(6, 1, data_format="channels_first")(x),
@@ -283,6 +302,13 @@ def test_an_unknown_layer_is_named_and_nothing_after_it_is_guessed(page, told, m
     assert ours[1] is not None
     assert ours[place] is None
     assert ours[-1] is None
+
+
+def test_whole_numbers_that_may_wrap_around_are_not_guessed():
+    images = keras.Input((6, 6, 2), dtype="uint8")
+    found = graph(keras.Model(images, (images + images) // 2)).layers
+    assert unknown(found) == ["keras.ops.Add in uint8, whose numbers wrap around"]
+    assert unknown(graph(keras.Model(images, layers.Rescaling(1 / 255)(images // 2))).layers) == []
 
 
 def test_numbers_survive_their_encoding(page):

@@ -22,7 +22,7 @@ def with_activation(steps: list[dict], function: Callable | None, shape) -> list
     function, else as steps of its own. shape: of the output, without the batch."""
     if function is None:
         return steps
-    name = named(function)
+    name = named(function, len(shape) + 1)
     if name == "linear":
         return steps
     if name is None:
@@ -34,40 +34,43 @@ def with_activation(steps: list[dict], function: Callable | None, shape) -> list
     return [*steps[:place], steps[place] | {"activation": name}, *steps[place + 1 :]]
 
 
-def named(function: Callable) -> str | None:
+def named(function: Callable, rank: int) -> str | None:
     """The name, of `ACTIVATIONS` or "gelu_tanh", of a function that is one of Keras's, or computes the same numbers as
-    one, such as `tf.nn.relu`; None of another."""
+    one, such as `tf.nn.relu`, of tensors of that rank, the batch's axis included; None of another."""
     name = _called(function)
     if name in ACTIVATIONS and getattr(keras.activations, name) is function:
         return name
-    if isinstance(function, keras.layers.Layer):
+    if isinstance(function, keras.layers.Layer) or rank > 5:  # TensorFlow's softmax takes no more
         return None
     try:
-        numbers = _numbers(function)
+        numbers = _numbers(function, rank)
     except Exception:  # whatever a reader's function does with numbers
         return None
-    return next((name for name, known in _known() if _same(known, numbers)), None)
+    return next((name for name, known in _known(rank) if _same(known, numbers)), None)
 
 
 def _called(function) -> str:
     return getattr(function, "__name__", type(function).__name__)
 
 
-def _probe() -> np.ndarray:
-    """Numbers, small and large, on which no two of the functions agree, (9, 8)."""
-    numbers = [*np.linspace(-9, 9, 60), *np.geomspace(1e-3, 1e3, 6), *-np.geomspace(1e-3, 1e3, 6)]
-    return np.random.default_rng(0).permutation(np.array(numbers, np.float32)).reshape(9, 8)
+def _probe(rank: int) -> np.ndarray:
+    """Numbers, small and large, on which no two of the functions agree, and no softmax along another axis: 128, of a
+    rank from 2 to 5."""
+    sizes = np.geomspace(1e-3, 1e9, 34)
+    numbers = np.random.default_rng(0).permutation(np.concatenate([np.linspace(-9, 9, 60), sizes, -sizes]))
+    return numbers.astype(np.float32).reshape(*[2] * (rank - 2), -1, 8)
 
 
-def _numbers(function: Callable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(_probe()))), np.float64)
+def _numbers(function: Callable, rank: int) -> np.ndarray:
+    numbers = keras.ops.convert_to_numpy(function(keras.ops.convert_to_tensor(_probe(rank))))
+    return np.asarray(numbers, np.float64)
 
 
 @functools.cache
-def _known() -> list[tuple[str, np.ndarray]]:
+def _known(rank: int) -> list[tuple[str, np.ndarray]]:
     functions = {name: getattr(keras.activations, name) for name in ACTIVATIONS}
     functions["gelu_tanh"] = functools.partial(keras.activations.gelu, approximate=True)
-    return [(name, _numbers(function)) for name, function in functions.items()]
+    return [(name, _numbers(function, rank)) for name, function in functions.items()]
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> bool:

@@ -2,6 +2,7 @@
 unfolded."""
 
 import dataclasses
+import inspect
 
 from shathenet_utils.architecture import graph_of
 from shathenet_utils.backend import keras, layers
@@ -117,6 +118,10 @@ def _functional(model):
         ) from None
 
 
+_WRAPPING = {
+    "Add", "Subtract", "Multiply", "Power", "Negative", "Square", "Sum", "Prod", "Matmul", "Dot", "Einsum",
+}  # fmt: skip
+"""Operations, and layers of the same names, that can leave the range of whole numbers of a few bits."""
 _MERGE = layers.Add.__mro__[1]
 """What Keras's layers of several inputs have in common."""
 _FUNCTIONAL = type(keras.Model(one := keras.Input((1,)), one))
@@ -233,10 +238,14 @@ class _Unfolding:
 
     def _translated(self, operation, call: Call):
         """What a call is unfolded to: (a functional model, None), or (None, the steps of each output)."""
+        if _is_masked(call.node):
+            raise Unknown("with a mask")
         if (inside := as_functional(operation)) is not None:
             return inside, None
         if getattr(operation, "quantization_mode", None):
             raise Unknown(f"in {operation.quantization_mode}")
+        if type(operation).__name__ in _WRAPPING and "int" in (dtype := call.node.output_tensors[0].dtype):
+            raise Unknown(f"in {dtype}, whose numbers wrap around")
         if not isinstance(operation, layers.Layer):
             return None, known_operations.steps(call)
         translate = known_layers.translation(operation)
@@ -276,6 +285,12 @@ def _type(operation) -> str:
 def _named(operation, reason: str) -> str:
     """What an unknown layer is called: its type stands first."""
     return reason if reason.startswith(_type(operation)) else f"{_type(operation)} {reason}".strip()
+
+
+def _is_masked(node) -> bool:
+    """Whether a layer gets a mask that Keras hands on beside a tensor, and takes it into account."""
+    masks = [mask for one in node.input_tensors if (mask := getattr(one, "_keras_mask", None)) is not None]
+    return bool(masks) and any(name.endswith("mask") for name in inspect.signature(node.operation.call).parameters)
 
 
 def _uses_weights_in_other_forms(layer, inside) -> bool:

@@ -16,8 +16,11 @@ from shathenet_utils.lens.steps import Call, Unknown, reshaped, size, without_ba
 def translation(layer) -> Callable[[object, Call], list[dict]] | None:
     """The function that makes steps of a call of that layer; None of a layer that isn't known by its class.
 
-    A subclass of a known layer is that layer as long as it only builds or configures itself differently.
+    A subclass of a known layer is that layer as long as it only builds or configures itself differently; so is a layer
+    whose methods nobody has replaced.
     """
+    if {name for name in vars(layer) if callable(getattr(type(layer), name, None))} - _WRAPPED_BY_KERAS:
+        return None
     for kind in type(layer).__mro__:
         if kind in _TRANSLATIONS:
             return _TRANSLATIONS[kind]
@@ -32,6 +35,8 @@ def _is_code(value) -> bool:
 
 _HARMLESS = {"__init__", "__new__", "build", "get_config", "from_config", "compute_output_shape", "compute_output_spec"}
 """Methods that a subclass may have of its own and still compute what its parent does."""
+_WRAPPED_BY_KERAS = {"build", "quantize"}
+"""Methods that Keras replaces in every layer."""
 _PREPROCESSING = layers.RandomFlip.__mro__[1]
 """What Keras's augmentation layers and others that act on images have in common."""
 
