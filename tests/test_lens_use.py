@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from lens_browser import HELD, PIXELS, chances, in_sight, rounded, run_held, told
 
-from shathenet_utils import models
+from shathenet_utils import architecture, models
 from shathenet_utils.backend import keras, layers
 
 pytestmark = pytest.mark.browser
@@ -264,7 +264,7 @@ def ten_million():
     for _ in range(4):
         x = layers.Conv2D(17, 3, padding="same", activation="relu")(x)
     model = keras.Model(pixels, layers.Dense(10)(layers.GlobalAveragePooling2D()(x)))
-    assert 8e6 < models.macs(model) < 12e6
+    assert 8e6 < architecture.macs(model) < 12e6
     return model
 
 

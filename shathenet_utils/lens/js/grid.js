@@ -58,7 +58,7 @@ export function makeGrid(edited) {
   let cells = [];
   /** @type {HTMLInputElement[]} */
   let fields = [];
-  let sides = "", current = 0;
+  let sides = "", wide = "", current = 0;
   /** @type {((at: number, value: number) => void) | null} */
   let onEdit = null;
 
@@ -103,7 +103,8 @@ export function makeGrid(edited) {
       onEdit = change ?? null;
       caption.textContent = words;
       const scale = largestOf(numbers) || 1, texts = numbers.map((value) => value === null ? "·" : brief(value));
-      element.style.setProperty("--wide", `${Math.max(...texts.map(widthOf)).toFixed(2)}ch`);
+      const widest = `${Math.max(...texts.map(widthOf)).toFixed(2)}ch`;
+      if (widest !== wide) element.style.setProperty("--wide", wide = widest);
       numbers.forEach((value, at) => {
         colour(cells[at], value, scale);
         if (!edited) {
