@@ -112,27 +112,29 @@ def test_pointer_moves_are_drawn_once_a_frame(opened, network):
 
 
 def tab_stops(page):
-    """The labels of what the Tab key goes through."""
+    """What the Tab key goes through: the labels, and how wide each one's outline is then."""
     page.evaluate("document.activeElement.blur()")
     found = []
     for _ in range(80):
         page.keyboard.press("Tab")
-        label = page.evaluate("""() => {
+        stop = page.evaluate("""() => {
           const at = document.activeElement?.shadowRoot?.activeElement;
-          return at && (at.getAttribute("aria-label") ?? at.textContent ?? at.type);
+          return at && [at.getAttribute("aria-label") ?? at.textContent ?? at.type, getComputedStyle(at).outlineWidth];
         }""")
-        if label is None and found:
+        if stop is None and found:
             break
-        found.append(label)
+        if stop:
+            found.append(stop)
     return found
 
 
-def test_rows_of_tiles_and_tables_are_one_tab_stop_each(opened, network):
+def test_rows_of_tiles_and_tables_are_one_tab_stop_each_and_each_is_outlined(opened, network):
     page = opened(network, IMAGES)
     stops = tab_stops(page)
-    assert len(stops) < 30
-    for start in ("channel ", "kernel 0, norm", "kernel, filter 0, row", "first, convolution"):
-        assert len([label for label in stops if label.startswith(start)]) == 1, start
+    assert 10 < len(stops) < 30
+    for start in ("channel ", "kernel 0, norm", "kernel, filter 0, row", "first, convolution", "Output of first"):
+        assert len([label for label, _ in stops if label.startswith(start)]) == 1, start
+    assert [stop for stop in stops if stop[1] != "3px"] == []
 
 
 def focused(page):

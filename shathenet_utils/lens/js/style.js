@@ -49,6 +49,7 @@ canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }
 .tiles button { padding: 3px; line-height: 1.15; font-size: 11px; background: none; border-color: transparent; }
 .tiles button:hover { border-color: var(--line); } .tiles canvas { width: 44px; height: 44px; border-radius: 2px; }
 .tiles [aria-checked=true] { border-color: var(--mark); box-shadow: 0 0 0 2px var(--mark); }
+.tiles[role=group] canvas { margin-bottom: 4px; }
 .tiles.channels, .tiles.kernels { max-height: 262px; overflow-y: auto; padding: 3px; }
 .tiles.channels canvas, .tiles.kernels canvas, .tiles.images canvas { outline: 1px solid var(--edge); }
 .tiles.channels span, .tiles.kernels span { display: block; white-space: pre-line; color: var(--dim); font-variant-numeric: tabular-nums;
@@ -66,6 +67,7 @@ canvas.pen { width: 192px; border: 1px solid var(--line); touch-action: none; }
 .tiles.strip .pale canvas { visibility: hidden; } .tiles.strip canvas { width: 40px; height: 40px; outline: 1px solid var(--edge); }
 
 .stage { position: relative; width: 100%; max-width: 420px; } .stage canvas { width: 100%; outline: 1px solid var(--line); }
+.stage canvas:focus-visible { outline: 3px solid var(--mark); outline-offset: 1px; }
 .stage canvas[role=application] { cursor: crosshair; touch-action: manipulation; }
 .stage svg { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none;
   filter: drop-shadow(0 0 1px #fff) drop-shadow(0 0 1px #fff); }
