@@ -12,7 +12,7 @@ from pathlib import Path
 from shathenet_utils import ROOT, files
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-WIDTH, HEIGHT = 1180, 1500  # CSS pixels
+WIDTH, HEIGHT = 1180, 1700  # CSS pixels
 WITHOUT_WORKER = "worker=no"  # the browser's virtual time doesn't wait for one
 COLOURS = 256  # of the PNG's palette: a screenshot of 70 to 150 KB
 

@@ -22,7 +22,8 @@ p { margin: 4px 0; } .hint, .legend { color: var(--dim); font-size: 12px; } .not
 .pair .panel > div + div { margin-top: 16px; }
 @container (min-width: 540px) { .looking { grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); }
   .looking > :last-child { grid-column: 1 / -1; } }
-@container (min-width: 540px) { .tiles.strip.few { flex-wrap: wrap; row-gap: 6px; } }
+@container (min-width: 540px) { .tiles.strip.few { display: grid; gap: 6px 12px; grid-template-columns: repeat(auto-fill, minmax(96px, 1fr)); }
+  .tiles.strip.few button { width: 100%; max-width: 108px; } }
 @container (min-width: 900px) { .pair { grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); } }
 @container (min-width: 1060px) { .looking { grid-template-columns: minmax(0, 5fr) minmax(0, 6fr) minmax(0, 8fr); }
   .looking > :last-child { grid-column: auto; } }
