@@ -150,31 +150,87 @@ def _essentials(value):
 _NOT_ARCHITECTURE = {"name", "dtype", "module", "registered_name", "build_config", "seed", "batch_shape"}
 
 
-def _code(value):
-    """What a function computes, its constants and its closure, whatever file and line it stands in."""
-    if isinstance(value, types.FunctionType):
+_NOT_OF_A_READER = ("keras.", "tensorflow.", "numpy", "shathenet_utils.", "builtins")
+_OF_KERAS = {"build", "quantize"}
+"""Methods that Keras replaces in every layer."""
+
+
+def _is_a_readers(value) -> bool:
+    """Whether a function or a class is neither Keras's, TensorFlow's, NumPy's nor this package's."""
+    return not (value.__module__ or "").startswith(_NOT_OF_A_READER)
+
+
+def _code(value, seen: tuple = ()):
+    """What a function computes, its constants, its closure, and what it uses of its file, whatever file and line it
+    stands in; of other values what tells them apart. seen: functions and classes that are being described."""
+
+    def of(other):
+        return _code(other, (*seen, value))
+
+    if isinstance(value, types.FunctionType | type):
+        if any(value is one for one in seen) or (seen and not _is_a_readers(value)):
+            return value.__qualname__
+        if isinstance(value, type):
+            return {name: of(one) for name, one in vars(value).items() if isinstance(one, types.FunctionType)}
+        used = {name: value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__}
         return [
-            _code(value.__code__),
-            _code(value.__defaults__),
-            _code([c.cell_contents for c in value.__closure__ or ()]),
+            of(value.__code__),
+            of(value.__defaults__),
+            of([c.cell_contents for c in value.__closure__ or ()]),
+            {name: of(one) for name, one in used.items() if not isinstance(one, types.ModuleType)},
         ]
     if isinstance(value, types.CodeType):
-        return [value.co_code.hex(), _code(value.co_consts), list(value.co_names)]
+        return [value.co_code.hex(), of(value.co_consts), list(value.co_names)]
     if isinstance(value, list | tuple):
-        return [_code(item) for item in value]
-    if isinstance(value, frozenset):
+        return [of(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): of(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
         return sorted(map(repr, value))
+    if isinstance(value, layers.Layer):
+        return [type(value).__name__, _arguments(value), _functions(value)]
+    if hasattr(value, "shape"):
+        return _array(value)
     plain = value is None or isinstance(value, bool | int | float | complex | str | bytes)
     return repr(value) if plain else type(value).__name__
 
 
+def _names(code: types.CodeType) -> set[str]:
+    """The names that a function's code uses, that of functions inside it included."""
+    inside = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    return set(code.co_names).union(*map(_names, inside))
+
+
+def _array(value) -> str:
+    """An array's numbers in short; of a variable, whose numbers training changes, its shape."""
+    if isinstance(value, keras.Variable | keras.KerasTensor):
+        return f"{type(value).__name__} {tuple(value.shape)}"
+    numbers = keras.ops.convert_to_numpy(value)
+    return f"{numbers.dtype} {numbers.shape} {hashlib.sha256(numbers.tobytes()).hexdigest()[:16]}"
+
+
 def _functions(layer) -> dict:
-    """The code of a `Lambda`, or of a layer's class that a user wrote; of other layers the name says enough."""
+    """The code of a `Lambda`, of a layer's class that a user wrote, and of functions and objects of his that a layer
+    was given, such as an activation; of others the name says enough."""
     if isinstance(layer, layers.Lambda):
         return {"function": _code(layer.function)}
-    if type(layer).__module__.startswith(("keras.", "shathenet_utils.")):
-        return {}
-    return {name: _code(value) for name, value in vars(type(layer)).items() if isinstance(value, types.FunctionType)}
+    found = {}
+    for name, value in vars(layer).items():
+        kind = value if isinstance(value, types.FunctionType) else type(value)
+        if name not in _OF_KERAS and _is_a_readers(kind) and callable(value) and not isinstance(value, layers.Layer):
+            found[name] = _code(kind)
+    if _is_a_readers(type(layer)):
+        found |= _code(type(layer))
+    return found
+
+
+def _arguments(layer) -> dict:
+    """A layer's configuration as far as it tells architectures apart; where it can't say, what it holds."""
+    try:
+        return _essentials(layer.get_config())
+    except NotImplementedError:
+        hidden = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
+        return {name: _code(value) for name, value in hidden.items() if name not in _NOT_ARCHITECTURE | _OF_KERAS}
 
 
 def model_digest(model: keras.Model) -> str:
@@ -191,7 +247,7 @@ def model_digest(model: keras.Model) -> str:
         layer, nested = call.operation, isinstance(call.operation, keras.Model)
         line = {
             "kind": type(layer).__name__,
-            "arguments": model_digest(layer) if nested else _essentials(layer.get_config()),
+            "arguments": model_digest(layer) if nested else _arguments(layer),
             "from": [producer[id(tensor)] for tensor in call.input_tensors],
             "output": [list(tensor.shape) for tensor in call.output_tensors],
             "weights": [list(weight.shape) for weight in getattr(layer, "weights", ())],
@@ -204,6 +260,7 @@ def model_digest(model: keras.Model) -> str:
             del line["arguments"]["function"]  # compiled: it would change with its file and line
         if not isinstance(layer, layers.Layer):  # plain arithmetic, such as x + 1: its numbers are no layer's arguments
             given = keras.tree.flatten((call.arguments.args, call.arguments.kwargs))
-            line["numbers"] = [str(value) for value in given if not isinstance(value, keras.KerasTensor)]
+            given = [value for value in given if not isinstance(value, keras.KerasTensor)]
+            line["numbers"] = [_array(value) if hasattr(value, "shape") else str(value) for value in given]
         lines.append(line)
     return hashlib.sha256(json.dumps(lines, sort_keys=True).encode()).hexdigest()[:16]

@@ -209,6 +209,64 @@ def test_precision_and_training_do_not_change_the_digest():
     assert architecture.macs(model) == 2_896_192
 
 
+OF_A_READER = """
+SCALE = 2.0
+def helper(x):
+    return keras.ops.relu(x)
+def activation(x):
+    return keras.ops.relu(x)
+def zeros(shape, dtype=None):
+    return keras.ops.zeros(shape)
+class Kernel(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None):
+        return keras.ops.full(shape, 2)
+class Steps(layers.Layer):
+    def __init__(self, steps):
+        super().__init__()
+        self.steps = steps
+    def call(self, x):
+        for step in self.steps:
+            x = step(x)
+        return x
+def build():
+    images = keras.Input((40, 40, 3))
+    x = Steps([layers.Conv2D(3, 1, activation="elu")])(images)
+    x = layers.Conv2D(3, 1, activation=activation, bias_initializer=zeros, kernel_initializer=Kernel())(x)
+    factor = keras.ops.full((3,), 3.0)
+    x = layers.Lambda(lambda x: helper(x) * SCALE * factor)(x)
+    return keras.Model(images, layers.Flatten()(x + PLANE))
+"""
+
+
+def digest_of_a_readers_own(old="", new="", plane=0):
+    """The digest of a network in a reader's cell, in which something was replaced."""
+    array = np.zeros((40, 40, 3), np.float32)
+    array[20, 20] = plane
+    names = {"keras": keras, "layers": layers, "PLANE": array, "__name__": "__main__"}
+    exec(compile(OF_A_READER.replace(old, new), f"cell {old} {new}", "exec"), names)
+    return architecture.model_digest(names["build"]())
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("SCALE = 2.0", "SCALE = 3.0"), ("def helper(x):\n    return keras.ops.relu", "def helper(x):\n    return abs"),
+        ("def activation(x):\n    return keras.ops.relu", "def activation(x):\n    return keras.ops.tanh"),
+        ("keras.ops.zeros", "keras.ops.ones"), ("full(shape, 2)", "full(shape, 3)"), ("(3,), 3.0", "(3,), 4.0"),
+        ('"elu"', '"relu"'), ("x = step(x)", "x = -step(x)"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_reader_changes_in_functions_and_classes_of_his_own_changes_the_digest(old, new):
+    assert old in OF_A_READER
+    assert digest_of_a_readers_own(old, new) != digest_of_a_readers_own()
+
+
+def test_the_numbers_of_a_large_constant_change_the_digest_and_a_new_file_does_not():
+    assert digest_of_a_readers_own(plane=1) != digest_of_a_readers_own()
+    assert digest_of_a_readers_own("SCALE", "\n\nSCALE") == digest_of_a_readers_own()
+
+
 def test_a_sequential_model_is_counted_too():
     steps = [keras.Input((32, 32, 3)), layers.Conv2D(4, 3), layers.Flatten(), layers.Dense(10)]
     model = models.build(lambda: keras.Sequential(steps))
