@@ -104,6 +104,11 @@ def check_model(model) -> None:
             f"{model.name} takes {len(inputs)} inputs, {', '.join(map(str, inputs))}: the book trains networks with "
             "one, images (n, height, width, channels)."
         )
+    if None in inputs[0][1:]:
+        raise ValueError(
+            f"{model.name} takes images of any size, {inputs[0]}: give it the height, width and channels of the "
+            "dataset's, such as keras.Input((32, 32, 3))."
+        )
     if len(outputs) != 1:
         names = [repr(name) for name in model.output_names]
         raise ValueError(
@@ -132,8 +137,25 @@ def _last_function(model) -> str | None:
             return "softmax"
         if (numbers <= 0).all() and np.allclose(np.exp(numbers).sum(axis=1), 1, atol=1e-3):
             return "log_softmax"
-    functions = [getattr(layer, "activation", None) for layer in model.layers[-1:]]
-    return "sigmoid" if keras.activations.sigmoid in functions else None
+    return "sigmoid" if _ends_in_sigmoid(model) else None
+
+
+def _ends_in_sigmoid(model) -> bool:
+    """Whether the last function that a model's numbers go through is a sigmoid, whatever it is called."""
+    tensor = model.outputs[0]
+    while True:
+        operation, node, _ = tensor._keras_history
+        function = getattr(operation, "activation", None)
+        if function in (keras.activations.sigmoid, tf.sigmoid, ops.sigmoid) or type(operation).__name__ == "Sigmoid":
+            return True
+        unchanged = function in (None, keras.activations.linear) and type(operation).__name__ in _UNCHANGED
+        if not unchanged:
+            return False
+        (tensor,) = operation._inbound_nodes[node].input_tensors
+
+
+_UNCHANGED = ("Activation", "ActivityRegularization", "Dropout", "Flatten", "Identity", "Reshape")
+"""Layers and operations that hand on their numbers in inference."""
 
 
 def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
@@ -142,7 +164,7 @@ def predictor(model) -> Callable[[np.ndarray], np.ndarray]:
 
     @tf.function(reduce_retracing=True, jit_compile=False)
     def forward(images):
-        return fast(tf.cast(images, tf.float32), training=False)
+        return tf.cast(fast(tf.cast(images, tf.float32), training=False), tf.float32)
 
     def predict(images):
         images = check_images(images, model.input_shape[1:])
@@ -247,7 +269,7 @@ def epoch_function(model, optimizer, recipe: Recipe, averages: Averages):
             batch, answers = tf.gather(images, indices[step]), tf.gather(labels, indices[step])
             mixed = None if others is None else (tf.gather(others, indices[step]), tf.gather(shares, indices[step]))
             with tf.GradientTape() as tape:
-                logits = fast(tf.cast(batch, tf.float32), training=True)
+                logits = tf.cast(fast(tf.cast(batch, tf.float32), training=True), tf.float32)
                 losses = losses_of(logits, answers, *(mixed or (None, None)))
                 loss = tf.reduce_mean(losses) + sum(model.losses)
             gradients = tape.gradient(loss, variables)
@@ -319,8 +341,9 @@ def fit(
         raise ValueError(f"There is nothing to train on: {data.name} has no training images.")
     images = check_images(data.train_images, model.input_shape[1:])
     labels = check_labels(data.train_labels, classes)
-    check_images(data.validation_images, model.input_shape[1:])
-    check_labels(data.validation_labels, classes)
+    for part in ("validation", "test"):  # the test set too: not only after the last epoch
+        check_images(getattr(data, f"{part}_images"), model.input_shape[1:])
+        check_labels(getattr(data, f"{part}_labels"), classes)
     if recipe.early_stopping and len(data.validation_labels) == 0:
         raise ValueError(f"Early stopping is decided on validation images, and {data.name} has none.")
     count = len(images)

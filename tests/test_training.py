@@ -510,11 +510,13 @@ def stand_in(data, **changes):
         ({"train_labels": np.full(200, -1)}, "Labels must be whole numbers from 0 to 9.*from -1 to -1"),
         ({"train_labels": np.full(200, 1.0)}, "Labels must be whole numbers.*float64"),
         ({"validation_labels": np.full(50, 10)}, "Labels must be whole numbers from 0 to 9"),
+        ({"test_images": np.zeros((60, 28, 28, 3), np.uint8)}, r"takes images of \(32, 32, 3\)"),
+        ({"test_labels": np.full(60, 10)}, "Labels must be whole numbers from 0 to 9"),
         ({"train_labels": np.zeros(0, int), "train_images": np.zeros((0, 32, 32, 3), np.uint8)}, "nothing to train on"),
     ],
     ids=[
         "float images", "grey images", "small images", "small validation images", "label 10", "label -1",
-        "float labels", "validation label 10", "no images",
+        "float labels", "validation label 10", "small test images", "test label 10", "no images",
     ],
 )  # fmt: skip
 def test_what_a_model_can_not_take_is_one_sentence(data, changes, said):
@@ -580,6 +582,15 @@ WRONG_MODELS = {
     "a function": (lambda: network(layers.Dense(10, activation=tf.nn.softmax)), "ends in softmax"),
     "log softmax": (lambda: network(layers.Dense(10, activation="log_softmax")), "ends in log_softmax"),
     "sigmoid": (lambda: network(layers.Dense(10, activation="sigmoid")), "ends in sigmoid"),
+    "an operation that is a sigmoid": (lambda: network(lambda x: keras.ops.sigmoid(layers.Dense(10)(x))), "in sigmoid"),
+    "TensorFlow's sigmoid, and dropout": (
+        lambda: network(lambda x: layers.Dropout(0.1)(layers.Dense(10, activation=tf.nn.sigmoid)(x))),
+        "ends in sigmoid",
+    ),
+    "images of any size": (
+        lambda: network(layers.Dense(3), (None, None, 3)),
+        r"mine takes images of any size.*keras\.Input\(\(32, 32, 3",
+    ),
     "no Flatten": (without_flatten, r"mine ends in \(None, 32, 32, 10\), not in one number per class.*layers\.Flatten"),
     "one unit": (lambda: network(layers.Dense(1)), "not in one number per class"),
     "two heads": (
@@ -596,6 +607,14 @@ def test_a_model_that_the_protocol_can_not_train_is_one_sentence(data, make, sai
     with pytest.raises(ValueError, match=said) as refused:
         training.fit(make(), data, ONE_EPOCH)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16", "float64"])
+def test_a_network_whose_last_layer_has_another_precision_is_trained(data, precision):
+    model = network(layers.Dense(10, dtype=precision))
+    trained = training.fit(model, data, ONE_EPOCH)
+    assert trained.status == "finished" and np.isfinite(trained.history["validation_loss"]).all()
+    assert training.predict(model, data.test_images).dtype == np.float32
 
 
 def test_float_images_are_not_predicted(trained, data):
