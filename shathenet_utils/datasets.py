@@ -56,9 +56,9 @@ class DatasetMissing(DatasetError):
 class Dataset:
     """Images and labels, split in three; the arrays are read-only.
 
-    *_images: uint8, (n, height, width, 3), values 0 to 255. *_labels: int64, (n,), 0 to classes − 1.
-    split: how many images in each part, and the seed that drew them. provenance: who made the images, and where they
-    come from.
+    name: also the name of a folder, below which its runs lie. *_images: uint8, (n, height, width, channels), values 0
+    to 255. *_labels: whole numbers, (n,), 0 to classes − 1. split: how many images in each part, and the seed that drew
+    them. provenance: who made the images, and where they come from.
     """
 
     name: str
@@ -73,13 +73,20 @@ class Dataset:
     provenance: str
 
     def __post_init__(self):
+        if not self.name or self.name.startswith(".") or set(self.name) & set("/\\"):
+            raise ValueError(
+                f"A dataset's name is a folder's too, without / and not beginning with a dot: {self.name!r}."
+            )
+        object.__setattr__(self, "class_names", tuple(map(str, self.class_names)))
         for part in ("train", "validation", "test"):
-            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            images, labels = (np.asarray(getattr(self, f"{part}_{what}")) for what in ("images", "labels"))
             if images.dtype != np.uint8 or images.ndim != 4 or labels.shape != images.shape[:1]:
                 raise ValueError(
                     f"Dataset {self.name}: {part} needs uint8 images (n, height, width, channels) and a label each, "
                     f"not {images.dtype} {images.shape} and {labels.shape}."
                 )
+            if labels.size and labels.dtype.kind not in "iu":
+                raise ValueError(f"Dataset {self.name}: {part} labels must be whole numbers, not {labels.dtype}.")
             if labels.size and not 0 <= labels.min() <= labels.max() < len(self.class_names):
                 raise ValueError(
                     f"Dataset {self.name}: {part} labels must lie in 0…{len(self.class_names) - 1}, "

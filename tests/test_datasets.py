@@ -1007,11 +1007,26 @@ def test_what_is_no_dataset_is_refused(part):
         ({"images": images[..., 0]}, "needs uint8 images"),
         ({"images": images[1:]}, "a label each"),
         ({"labels": labels[:, None]}, "a label each"),
+        ({"labels": labels + 0.5}, "labels must be whole numbers, not float64"),
         ({"labels": labels - 1}, r"must lie in 0…9, not -1…8"),
         ({"labels": labels + 1}, r"must lie in 0…9, not 1…10"),
     ]:
         with pytest.raises(ValueError, match=f"Dataset tiny: {part} .*{said}"):
             tiny_dataset(**{f"{part}_{what}": array for what, array in change.items()})
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../mine", "my/own", "my\\own", ".hidden"])
+def test_a_name_that_leads_out_of_its_folder_is_refused(name):
+    with pytest.raises(ValueError, match="name is a folder's too"):
+        tiny_dataset(name=name)
+
+
+def test_names_of_classes_and_labels_may_be_any_sequence():
+    tiny = tiny_dataset()
+    classes = np.array(tiny.class_names)
+    other = dataclasses.replace(tiny, class_names=classes, train_labels=tiny.train_labels.tolist())
+    assert other.class_names == tiny.class_names
+    assert (other.fingerprint, other.digest) == (tiny.fingerprint, tiny.digest)
 
 
 def test_a_dataset_shows_its_sizes_and_fingerprint():

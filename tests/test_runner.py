@@ -758,6 +758,18 @@ def test_a_custom_network_whose_macs_can_not_be_counted_is_trained(trained):
     assert runs.table().loc["my network", "MACs"] == "not counted"
 
 
+def test_a_dataset_without_test_images_leaves_no_test_accuracy(trained):
+    def my_network():
+        from shathenet_utils import models
+
+        return models.v1_0()
+
+    experiment = custom_experiment(my_network, Recipe(epochs=1), seeds=(0,))
+    (record,) = runner.train(experiment, data=tiny_dataset(test=0)).recorded["my_network"]
+    assert record["validation_accuracy"] is not None
+    assert record["test_accuracy"] is record["test_predictions"] is None
+
+
 NETWORK_WITH_LAMBDA = """
 from shathenet_utils.backend import keras, layers
 
