@@ -6,6 +6,7 @@ the git-ignored `data/runs/<dataset>/<budget>/…`, in the same shape.
 
 import hashlib
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -62,23 +63,62 @@ def _refuse(constant: str):
     raise ValueError(f"{constant} in a record")
 
 
+def _finite(text: str) -> float:
+    number = float(text)
+    return number if math.isfinite(number) else _refuse(text)
+
+
+_NUMBER, _NONE = int | float, type(None)
+_TYPES = {
+    **dict.fromkeys(("experiment", "variant", "budget", "dataset", "data_fingerprint", "config_hash"), str),
+    **dict.fromkeys(("seed", "epochs"), int),
+    **dict.fromkeys(("split", "config", "history", "seconds"), dict),
+    **dict.fromkeys(("validation_predictions", "test_predictions"), str | list | _NONE),
+    **dict.fromkeys(
+        ("validation_accuracy", "test_accuracy", "test_accuracy_flip", "test_accuracy_tta"), _NUMBER | _NONE
+    ),
+    "weights": dict | _NONE,
+}
+"""What kind of value a record holds under some of its keys."""
+_LARGEST = 2**63
+"""No whole number of a record is larger."""
+
+
+def _fault(record) -> str:
+    """Why something isn't a record as runs write them; empty for one that is."""
+    if not isinstance(record, dict) or set(record) != set(KEYS):
+        return "it has other keys"
+    if record["schema"] != SCHEMA:
+        return f"it is of schema {record['schema']!r}, not {SCHEMA}"
+    for key, kind in _TYPES.items():
+        value = record[key]
+        if not isinstance(value, kind) or isinstance(value, bool) or (isinstance(value, int) and value >= _LARGEST):
+            return f"its {key} is {str(value)[:40]!r}"
+    for name, values in record["history"].items():
+        if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
+            return f"its history of {name} is no list of numbers"
+        if any(abs(value) >= _LARGEST for value in values):
+            return f"its history of {name} has a number beyond all bounds"
+    return ""
+
+
 def load(path: Path) -> dict:
     """Read one record. Raises RecordError where the file is missing, cut in half or not a record."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse, parse_float=_finite)
     except FileNotFoundError:
         raise RecordError(
             f"There is no record {path}: restore it with `git checkout`, or train it with "
             f"`python -m shathenet_utils train {path.parent.parent.name} --record`."
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(
             f"The record {path} can't be read ({type(error).__name__}): restore it with `git checkout`, "
             "or delete it and train again."
         ) from None
-    if not isinstance(record, dict) or set(record) != set(KEYS):
+    if fault := _fault(record):
         raise RecordError(
-            f"{path} is not a whole record: restore it with `git checkout`, or delete it and train again."
+            f"{path} is not a whole record, {fault}: restore it with `git checkout`, or delete it and train again."
         )
     return record
 
@@ -92,8 +132,11 @@ def encode_classes(classes) -> str | list[int]:
 
 
 def decode_classes(text) -> np.ndarray:
-    """The int64 array, shape (n,), that `encode_classes` was given."""
-    return np.array([int(number) for number in text], np.int64)
+    """The int64 array, shape (n,), that `encode_classes` was given. Raises ValueError for another."""
+    numbers = [int(number) for number in text]
+    if not all(0 <= number < _LARGEST for number in numbers):
+        raise ValueError("class numbers beyond all bounds")
+    return np.array(numbers, np.int64)
 
 
 def count(text: str) -> float:

@@ -335,8 +335,16 @@ def longer(values):
         (lambda path: change(path, status="diverged"), "it diverged and has a test_accuracy"),
         (lambda path: change(path, seconds=lambda old: old | {"total": 1e4}), "seconds are not the sum of its epochs"),
         (lambda path: change(path, history={}), "it is damaged (KeyError"),
-        (lambda path: change(path, history=None), "it is damaged (TypeError"),
-        (lambda path: change(path, split=None), "it is damaged (TypeError"),
+        (lambda path: change(path, history=None), "not a whole record, its history is 'None'"),
+        (lambda path: change(path, split=None), "not a whole record, its split is 'None'"),
+        (lambda path: change(path, seconds=lambda old: old | {"total": 10**400}), "it is damaged (OverflowError"),
+        (lambda path: change(path, seconds=lambda old: old | {"median_epoch": 0.1}), "not the median of its epochs"),
+        (lambda path: change(path, status="great"), "its status is 'great'"),
+        (lambda path: change(path, test_accuracy_tta=1.5), "its test_accuracy_tta is no fraction"),
+        (lambda path: change(path, history=lambda old: old | {"accuracy": [7]}), "history of accuracy is no fraction"),
+        (lambda path: change(path, history=lambda old: old | {"loss": [-1]}), "history of loss has negative numbers"),
+        (lambda path: change(path, history=lambda old: old | {"learning_rate": [3.0]}), "a higher learning rate"),
+        (lambda path: change(path, weights=None), "it has no final weights, which its declaration keeps"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -347,6 +355,20 @@ def test_a_record_that_is_not_what_a_run_wrote_is_named(recorded, damage, said):
     assert wrong
     assert any(said in sentence for sentence in wrong), wrong
     assert all(str(path) in sentence and "\n" not in sentence for sentence in wrong)
+
+
+@pytest.mark.parametrize("name", ["parameters", "macs", "model_digest"])
+def test_runs_of_one_variant_are_of_one_network(recorded, name):
+    first, second = (recorded.path(recorded.variants[0], seed) for seed in (0, 1))
+    change(first, **{name: 17})
+    assert evidence.check() == [f"{second}: its {name} differ from those of seed0.json."]
+
+
+def test_one_run_under_two_seeds_is_named(recorded):
+    first, second = (recorded.path(recorded.variants[1], seed) for seed in (0, 1))
+    second.write_bytes(first.read_bytes())
+    change(second, seed=1)
+    assert evidence.check() == [f"{second}: its history is that of seed0.json, of another seed."]
 
 
 def test_a_run_that_was_stopped_early_is_whole_and_has_its_best_epochs_accuracy(monkeypatch, tmp_path):
@@ -440,6 +462,9 @@ def facts(part):
         (lambda record: {"test_predictions": record["test_predictions"][1:]}, "9,999 test predictions, not 10,000"),
         (lambda record: {"test_predictions": None}, "its test accuracy has no test predictions"),
         (lambda record: {"data_fingerprint": "0" * 16}, "its images are not those of the dataset's facts"),
+        (lambda record: {"split": record["split"] | {"train": 40_000}}, "it has not "),
+        (lambda record: {"split": record["split"] | {"test": 1_000}}, "it has not 10,000 test images"),
+        (lambda record: {"test_accuracy_flip": 0.99995}, "its test_accuracy_flip is that of no number of images"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip
@@ -497,8 +522,8 @@ def swept(monkeypatch, tmp_path):
     def wrong(accuracies, final=final):
         for variant, accuracy in zip(sweep.variants, accuracies, strict=True):
             status = "finished" if accuracy is not None else "diverged"
-            record = dict.fromkeys(records.KEYS) | {"config_hash": variant.config_hash(), "status": status}
-            records.save(record | {"validation_accuracy": accuracy}, sweep.path(variant, sweep.seeds[0]))
+            own = {"config_hash": variant.config_hash(), "status": status, "validation_accuracy": accuracy}
+            records.save(a_record(100, **own), sweep.path(variant, sweep.seeds[0]))
         return evidence.wrong_rate(experiment, final)
 
     return wrong, final

@@ -45,7 +45,8 @@ def record(accuracies, name="made_up_sweep"):
         own |= {"split": {"train": 200, "validation": 50, "test": 60, "seed": 0, "digest": "0" * 16}}
         made = a_record(100, **own) | {"test_accuracy": None, "test_predictions": None}
         made["history"] = {key: [0.1] * variant.recipe.epochs for key in made["history"]}
-        made["history"]["validation_accuracy"][-1] = accuracy
+        made["history"]["learning_rate"] = [variant.recipe.learning_rate] * variant.recipe.epochs
+        made["history"]["validation_accuracy"][-1] = accuracy or 0.1
         made |= {"validation_accuracy": accuracy, "seconds": {"total": 0.8, "median_epoch": 0.1}}
         made |= {"status": "finished" if accuracy is not None else "diverged"}
         records.save(made, sweep.path(variant, 100))

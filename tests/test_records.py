@@ -99,6 +99,41 @@ def test_other_keys_are_refused(tmp_path, change):
         records.load(tmp_path / "seed0.json")
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"schema": 1}, "schema 1, not 2"), ({"schema": "2"}, "schema '2'"), ({"seed": "0"}, "its seed is '0'"),
+        ({"seed": False}, "its seed is 'False'"), ({"seed": 10**400}, "its seed is '1000"),
+        ({"epochs": 3.0}, "its epochs is '3.0'"), ({"test_accuracy": "high"}, "its test_accuracy is 'high'"),
+        ({"test_accuracy": True}, "its test_accuracy is 'True'"), ({"split": None}, "its split is 'None'"),
+        ({"history": []}, "its history is"), ({"history": {"loss": [None]}}, "its history of loss is no list"),
+        ({"history": {"loss": "2.0"}}, "its history of loss is no list"),
+        ({"history": {"loss": [10**400]}}, "its history of loss has a number beyond"),
+        ({"test_predictions": {"0": 1}}, "its test_predictions is"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_values_of_another_kind_are_refused_in_one_sentence(tmp_path, changed, said):
+    path = tmp_path / "seed0.json"
+    path.write_text(json.dumps(a_record() | changed))
+    with pytest.raises(records.RecordError, match=f"seed0.json is not a whole record, .*{said}") as refused:
+        records.load(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"test_accuracy": 1e999}', '{"loss": [-1e400]}'], ids=[0, 1, 2])
+def test_what_is_beyond_all_bounds_is_refused_in_one_sentence(tmp_path, content):
+    (tmp_path / "seed0.json").write_text(content)
+    with pytest.raises(records.RecordError, match="can't be read"):
+        records.load(tmp_path / "seed0.json")
+
+
+@pytest.mark.parametrize("text", ["12a", [10**30], [-1], [[1]]], ids=str)
+def test_what_holds_no_classes_is_refused(text):
+    with pytest.raises((ValueError, TypeError)):
+        records.decode_classes(text)
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_a_number_that_is_not_finite_is_neither_written_nor_read(tmp_path, number):
     record = a_record(history={"loss": [1.0, number]})

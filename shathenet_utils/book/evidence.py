@@ -1,5 +1,7 @@
 """Records held against their declarations, and against themselves."""
 
+import contextlib
+
 import numpy as np
 
 from shathenet_utils import book, files, records, weights
@@ -12,7 +14,7 @@ _RESULTS = ("validation_accuracy", "validation_predictions", "test_predictions",
 
 def check() -> list[str]:
     """What is wrong with the records, one sentence each: missing, damaged, undeclared, of another declaration, at odds
-    with their own predictions, or tuned by a sweep that says otherwise."""
+    with their own predictions, of one run under two seeds, or tuned by a sweep that says otherwise."""
     wrong, expected = [], set()
     for experiment in book.EXPERIMENTS.values():
         for variant in experiment.variants:
@@ -21,6 +23,7 @@ def check() -> list[str]:
                 expected.add(path)
                 if not experiment.planned or path.exists():
                     wrong += _wrong_with(experiment, variant, seed)
+            wrong += _unlike_each_other(experiment, variant)
             if not experiment.planned:
                 wrong += wrong_rate(experiment, variant)
     wrong += _chosen_otherwise()
@@ -52,9 +55,35 @@ def _wrong_with(experiment: Experiment, variant: Variant, seed: int) -> list[str
         return [str(error)]
     try:
         faults = [*_departures(record, experiment, variant, seed), *contradictions(record)]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:  # a part that no run writes like this
+    except (
+        AttributeError,
+        KeyError,
+        OverflowError,
+        TypeError,
+        ValueError,
+    ) as error:  # a part that no run writes like this
         faults = [f"it is damaged ({type(error).__name__}: {error})"]
     return [f"{path}: {fault}." for fault in faults]
+
+
+def _unlike_each_other(experiment: Experiment, variant: Variant) -> list[str]:
+    """Where a variant's records, as far as they can be read, are not runs of one network with different seeds."""
+    found, wrong = [], []
+    for seed in experiment.seeds_of(variant):
+        with contextlib.suppress(files.FileError):
+            found.append((experiment.path(variant, seed), load_record(experiment, variant, seed)))
+    for place, (path, record) in enumerate(found):
+        for other_path, other in found[:place]:
+            if other["epochs"] and _curves(other) == _curves(record):
+                wrong.append(f"{path}: its history is that of {other_path.name}, of another seed.")
+            named = [name for name in ("parameters", "macs", "model_digest") if record[name] != other[name]]
+            if named:
+                wrong.append(f"{path}: its {', '.join(named)} differ from those of {other_path.name}.")
+    return wrong
+
+
+def _curves(record: dict) -> dict:
+    return {name: values for name, values in record["history"].items() if name not in ("seconds", "learning_rate")}
 
 
 def _departures(record: dict, experiment: Experiment, variant: Variant, seed: int) -> list[str]:
@@ -73,6 +102,12 @@ def _departures(record: dict, experiment: Experiment, variant: Variant, seed: in
         found.append("it is on other images than its declaration")
     if record["precision"] != variant.recipe.precision:
         found.append(f"it has precision {record['precision']}, its declaration {variant.recipe.precision}")
+    if max(record["history"]["learning_rate"], default=0) > variant.recipe.learning_rate * (1 + 1e-5):
+        found.append("it trained with a higher learning rate than its declaration")
+    for field, part in (("keep_weights", "final"), ("keep_weight_history", "history")):
+        first = seed == experiment.seeds_of(variant)[0] and record["status"] == "finished"
+        if first and variant.name in getattr(experiment, field) and part not in (record["weights"] or {}):
+            found.append(f"it has no {part} weights, which its declaration keeps")
     if experiment.sweep and any(record[key] is not None for key in ("test_predictions", *_TEST_ACCURACIES)):
         found.append("it is of a sweep and has test accuracies")
     if not experiment.sweep and record["status"] == "finished" and record["test_predictions"] is None:
@@ -84,12 +119,26 @@ def contradictions(record: dict) -> list[str]:
     """Where a record is at odds with itself or with its dataset's facts: accuracies with predictions, histories with
     epochs, counts with parts."""
     found = []
+    if record["status"] not in ("finished", "diverged"):
+        found.append(f"its status is {record['status']!r}")
+    shares = [(key, [record[key]]) for key in ("validation_accuracy", *_TEST_ACCURACIES) if record[key] is not None]
+    shares += [(f"history of {key}", record["history"][key]) for key in ("accuracy", "validation_accuracy")]
+    found += [f"its {what} is no fraction" for what, values in shares if not all(0 <= value <= 1 for value in values)]
+    for key in ("loss", "validation_loss", "learning_rate", "seconds"):
+        if min(record["history"][key], default=0) < 0:
+            found.append(f"its history of {key} has negative numbers")
     if record["status"] == "diverged":
         found += [f"it diverged and has a {key}" for key in _RESULTS if record[key] is not None]
     if record["dataset"] == "cifar10":
         facts = records.facts("cifar10")
         if record["data_fingerprint"] != facts["data_fingerprint"]:
             found.append("its images are not those of the dataset's facts")
+        subset = 10 * record["config"]["data"].get("images_per_class", 0)
+        sizes = {"train": subset or 50_000 - record["split"]["validation"], "test": 10_000}
+        found += [f"it has not {n:,} {part} images" for part, n in sizes.items() if record["split"][part] != n]
+        for key in _TEST_ACCURACIES:
+            if record[key] is not None and abs(record[key] * 10_000 - round(record[key] * 10_000)) > 1e-6:
+                found.append(f"its {key} is that of no number of images")
         for part, size in (("test", 10_000), ("validation", 5_000)):
             predictions, accuracy = record[f"{part}_predictions"], record[f"{part}_accuracy"]
             if predictions is None and part == "test" and accuracy is not None:
@@ -113,6 +162,9 @@ def contradictions(record: dict) -> list[str]:
         found.append("its validation accuracy is not that of the epoch that it ends with")
     if abs(sum(record["history"]["seconds"]) - record["seconds"]["total"]) > 0.1:
         found.append("its seconds are not the sum of its epochs")
+    median = np.median(record["history"]["seconds"]) if record["history"]["seconds"] else None
+    if median is not None and abs(median - record["seconds"]["median_epoch"]) > 0.01:
+        found.append("its seconds of an epoch are not the median of its epochs")
     return found
 
 
