@@ -235,6 +235,15 @@ def test_a_network_without_a_layer_that_scales_is_asked_for_its_range():
 # Images and labels
 
 
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "float16"])
+def test_a_network_of_another_precision_is_told(precision):
+    images = keras.Input((8, 8, 3))
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Rescaling(1 / 255), layers.Conv2D(2, 3, dtype=precision)])
+    (note,) = payload(keras.Model(images, inner(images), name="mine"), NO_IMAGES)["notes"]
+    short = precision.removeprefix("mixed_")
+    assert note == f"Keras computes layers of mine in {short}, the lens in float32: digits differ."
+
+
 def test_images_of_other_channels_and_sizes_are_turned_into_the_networks():
     colours = np.random.default_rng(0).integers(0, 256, (2, 12, 10, 3), np.uint8)
     grey = np.stack([np.asarray(Image.fromarray(one).convert("L")) for one in colours])[..., None]

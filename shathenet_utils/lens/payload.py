@@ -47,6 +47,8 @@ def payload(
             f"No layer of {model.name} scales its input. If it was trained on numbers from 0 to 1, or from −1 to 1, "
             "choose its range under “Pixel values”, or open it with input_range=(0, 1) or (-1, 1)."
         )
+    if short := {layer.compute_dtype for layer in found.model._flatten_layers()} & {"float16", "bfloat16"}:
+        notes.append(f"Keras computes layers of {model.name} in {short.pop()}, the lens in float32: digits differ.")
     classes = None if classes is None else [str(name) for name in classes]
     shown, more = head_of(found.layers, classes, _loss_of(model, output), head, lambda: _outputs(found, images))
     if weight_history is None:
