@@ -32,7 +32,7 @@ RUN = """
 def new_page(browser):
     """A page with the lens's functions as `window.lens`."""
     page = browser.new_page()
-    names = "decode, finish, forward, receptiveField"
+    names = "brief, decode, finish, format, forward, receptiveField"
     page.add_script_tag(type="module", content=f"{script.joined()}\nwindow.lens = {{ {names} }};")
     page.wait_for_function("window.lens")
     return page

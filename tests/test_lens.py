@@ -348,3 +348,17 @@ def test_the_description_is_json():
     found = graph(models.build("airbench")).layers
     assert json.loads(json.dumps(found)) == found
     assert any(isinstance(layer, Whitening) for layer in models.build("airbench").layers)
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence", "cell"),
+    [
+        ("0", "0.000", "0"), ("-0.25", "−0.250", "−0.250"), ("9.99996", "10.000", "10.00"),
+        ("99.9996", "100.000", "100.0"),
+        ("8.6e-4", "0.00086", "0.0009"), ("-8.6e-5", "−8.60e-5", "−8.6e-5"), ("1e-10", "1.00e-10", "1.0e-10"),
+        ("-999.9", "−999.900", "−999.9"), ("1234.56", "1234.6", "1235"), ("99999", "99999.0", "99999"),
+        ("123456", "1.23e5", "1.2e5"), ("NaN", "NaN", "NaN"), ("-Infinity", "−Infinity", "−Infinity"),
+    ],
+)  # fmt: skip
+def test_a_number_is_written_in_a_sentence_and_in_a_cell(page, value, sentence, cell):
+    assert page.evaluate(f"[window.lens.format({value}), window.lens.brief({value})]") == [sentence, cell]
