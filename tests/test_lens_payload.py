@@ -303,6 +303,17 @@ def test_labels_of_every_usual_form_are_taken():
             payload(network(), images, labels, classes=["a", "b", "c"])
 
 
+def test_images_come_as_a_dataset_or_with_their_labels():
+    images, labels = np.zeros((30, 8, 8, 3), np.uint8), np.arange(30) % 3
+    for pair in ((images, labels), [images.tolist(), labels.tolist()]):
+        pair = (np.asarray(pair[0], np.uint8), pair[1])
+        assert lens.open(network(), pair).data["labels"] == [0, 1, 2] * 6 + [0, 1]
+    assert lens.open(network(), (images, labels), 2, labels=None).data["labels"] is None
+    for other in (images, {"images": images}, "cifar10", None):
+        with pytest.raises(LensError, match=r"a pair of arrays, \(images, labels\), not from (ndarray|dict|str|None)"):
+            lens.open(network(), other)
+
+
 def test_a_lens_needs_no_images():
     for shown in (
         lens.open(models.v1_0(), datasets.toy_shapes(20, 0, 0)),

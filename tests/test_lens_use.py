@@ -169,6 +169,33 @@ def test_arrow_keys_go_through_tiles_layers_and_cells(opened, network):
     assert page.evaluate("window.lens.network.weights(3, null).kernel.data[(4 * 4 + 0) * 5]") == 0.75
 
 
+def test_what_is_no_number_or_too_large_for_one_leaves_an_edit_as_it_was(opened, network):
+    page = opened(network, IMAGES)
+    cell = page.get_by_label("kernel, filter 0, row 0, column 0")
+    cell.fill("3")
+    cell.press("Enter")
+    edited = chances(page)
+    for typed in ("abc", "1e39", "1e400", ""):
+        cell.fill(typed)
+        cell.press("Enter")
+        assert float(cell.input_value()) == 3
+        np.testing.assert_array_equal(chances(page), edited)
+
+
+def test_outputs_that_are_not_numbers_are_said_to_be_none(opened, network):
+    broken = keras.models.clone_model(network)
+    broken.set_weights([np.full_like(weight, np.nan) for weight in network.get_weights()])
+    page = opened(broken, IMAGES, labels=[0, 1, 2], classes=["a", "b", "c"])
+    page.get_by_text("outputs are not numbers (NaN) here, so it predicts nothing").wait_for()
+    assert page.locator("#page .classes td").count() == 0
+
+
+def test_an_address_that_is_changed_by_hand_is_followed(opened, network):
+    page = opened(network, IMAGES)
+    page.evaluate("location.hash = '#channel=2&image=1'")
+    page.wait_for_function("window.lens.state.channel === 2 && window.lens.state.image === 1")
+
+
 def test_what_is_read_aloud_waits_until_the_reader_has_stopped(opened, network):
     page = opened(network, IMAGES, before=HELD)
     assert not page.locator("#page .sum").get_attribute("aria-live"), "it changes with every pointer move"

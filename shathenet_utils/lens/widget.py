@@ -115,16 +115,25 @@ class Lens:
 def open(
     model, dataset, images: int = 20, *, name: str = "", image: str = "", view: dict | None = None, **arguments
 ) -> Lens:
-    """The lens on a network and the first so many test images of a dataset, a `datasets.Dataset`.
+    """The lens on a network and the first so many test images of a dataset.
 
-    name, image: see `Lens`. view: where it opens, such as {"layer": "conv2", "channel": 6, "image": 3}: any of `layer`,
-    a name; `epoch`, one that was kept; `channel`, `row`, `column` of the layer's output, `input_channel` of its kernels
-    and `image`, numbers from 0, where one beyond the last is the last. arguments: further ones of `payload`. Raises
-    LensError where network and images don't fit, and where the view names a layer or an epoch that there isn't.
+    dataset: a `datasets.Dataset`, or a pair of arrays, (images, labels), as for `payload`. name, image: see `Lens`.
+    view: where it opens, such as {"layer": "conv2", "channel": 6, "image": 3}: any of `layer`, a name; `epoch`, one
+    that was kept; `channel`, `row`, `column` of the layer's output, `input_channel` of its kernels and `image`, numbers
+    from 0, where one beyond the last is the last. arguments: further ones of `payload`. Raises LensError where network
+    and images don't fit, and where the view names a layer or an epoch that there isn't.
     """
     shown = slice(0, max(0, images))
-    named = {"labels": dataset.test_labels[shown], "classes": dataset.class_names} | arguments
-    data = payload(model, dataset.test_images[shown], **named)
+    if isinstance(dataset, datasets.Dataset):
+        shown_images, labels, more = dataset.test_images, dataset.test_labels, {"classes": dataset.class_names}
+    elif isinstance(dataset, tuple | list) and len(dataset) == 2:
+        (shown_images, labels), more = map(np.asarray, dataset), {}
+    else:
+        raise LensError(
+            "The lens takes its images from a datasets.Dataset or from a pair of arrays, (images, labels), not from "
+            f"{type(dataset).__name__}."
+        )
+    data = payload(model, shown_images[shown], **{"labels": labels[shown]} | more | arguments)
     kernels = {data["title"]: _first_kernels(model, arguments.get("output"))}
     return Lens(_at_view(data, view) if view else data, kernels, name, image)
 

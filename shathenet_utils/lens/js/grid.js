@@ -30,8 +30,10 @@ function makeField(label, change, move) {
   field.addEventListener("pointerdown", () => { typing = field.matches(":focus"); });  // a second click puts the caret
   field.addEventListener("change", () => {
     const value = Number(field.value.replace("−", "-").replace(",", "."));
-    if (field.value.trim() && Number.isFinite(value)) change(value);
-    else field.value = kept;
+    if (field.value.trim() && Number.isFinite(Math.fround(value))) {  // what a float32 can hold
+      change(value);
+      kept = field.value;
+    } else field.value = kept;
   });
   field.addEventListener("keydown", (event) => {
     if (event.key === "Escape") {

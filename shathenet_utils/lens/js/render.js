@@ -267,6 +267,7 @@ export function render(el, data, options = {}) {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();  // and so do those of other hosts
   });
   void set({ ...data.view, ...fromAddress(state, hash) });
+  if (options.hash) addEventListener("hashchange", () => void set(fromAddress(state, location.hash)));
   redraw("image", "own", ...(busy ? [] : ["pass"]));
   return {
     state, set, network, count, ready, own: lens.own, stop: work.stop,

@@ -28,6 +28,10 @@ export function makeClasses(lens) {
     const { head } = lens.data, last = lens.outputs.at(-1), values = valuesOf(head, last), names = head.names ?? [];
     element.replaceChildren();
     if (!values.length) return;
+    if (values.some((value) => value !== value)) {
+      element.append(make("p", { className: "hint" }, "The network's outputs are not numbers (NaN) here, so it predicts nothing."));
+      return;
+    }
     const chances = head.kind === "probabilities", label = labelShown(), chosen = predicted(head, last);
     const before = lens.trained ? valuesOf(head, lens.trained) : null, print = chances ? percent : format;
     const order = values.map((value, number) => ({ value, number }));
