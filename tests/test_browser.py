@@ -116,10 +116,9 @@ def cells_of(page):
 
 
 def pages():
-    """Every page; nbval runs them all, so here only the first and the lens's are not slow."""
+    """Every page; nbval runs them all, so here only the lens's is not slow."""
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        often = path.name.startswith(("00_", "17_"))
-        yield pytest.param(path.name, marks=[] if often else [pytest.mark.slow])
+        yield pytest.param(path.name, marks=[] if path.name.startswith("17_") else [pytest.mark.slow])
 
 
 @pytest.mark.parametrize("name", list(pages()))
