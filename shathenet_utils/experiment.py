@@ -5,6 +5,7 @@ Nothing here trains, and nothing needs TensorFlow. The book's own experiments ar
 
 import dataclasses
 import html
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -153,15 +154,19 @@ class Experiment:
         """The recorded runs, and beside them the user's own full runs that are there already; nothing is trained.
 
         variants: names; all where none are given. Of a custom experiment the user's runs stand in the records' place,
-        only those on the images that its newest run saw: runs on other images are no runs of one variant. Raises
+        whatever dataset they are on, only those on the images that its newest run saw: runs on other images are no runs
+        of one variant. Raises
         RecordError where a record is missing, damaged or of another declaration.
         """
         chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
         recorded, user_runs = {}, {}
         for variant in chosen:
             seeds = self.seeds_of(variant)
-            folder = records.runs_folder(variant.dataset, "full")
-            own = [found for seed in seeds if (found := load_user_record(self, variant, seed, folder))]
+            folders = (
+                records.all_runs_folders("full") if self.custom else [records.runs_folder(variant.dataset, "full")]
+            )
+            places = itertools.product(folders, seeds)
+            own = [found for folder, seed in places if (found := load_user_record(self, variant, seed, folder))]
             if not self.custom:
                 recorded[variant.name] = [load_record(self, variant, seed) for seed in seeds]
                 user_runs[variant.name] = own

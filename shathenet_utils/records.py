@@ -40,6 +40,11 @@ def runs_folder(dataset: str, budget: str) -> Path:
     return output_folder() / "data" / "runs" / dataset / budget
 
 
+def all_runs_folders(budget: str) -> list[Path]:
+    """The folders of all datasets that such runs are on."""
+    return sorted((output_folder() / "data" / "runs").glob(f"*/{budget}"))
+
+
 def checkpoint_path(run: Path, dataset: str, budget: str) -> Path:
     """Where a run that is not finished keeps its state; run: "<experiment>/<variant>/seed<k>.json"."""
     return output_folder() / "data" / "runs" / "unfinished" / dataset / budget / run.with_suffix(".npz")

@@ -667,6 +667,12 @@ def test_runs_on_the_declared_images_are_not_those_on_others_of_their_name(train
     assert experiment.load().recorded == runs.recorded
 
 
+def test_a_custom_experiment_finds_its_runs_on_whatever_images_they_were(trained):
+    experiment = custom_experiment(small(), Recipe(1), seeds=(0, 1))  # declares CIFAR-10
+    runs = runner.train(experiment, data=tiny_dataset())
+    assert experiment.load().recorded == runs.recorded != {}
+
+
 def test_a_variant_with_seeds_of_its_own_or_a_pilot_is_trained_with_those(asked, monkeypatch, tmp_path):
     monkeypatch.setenv("SHATHENET_OUTPUT", str(tmp_path))
     variants = (
