@@ -218,7 +218,7 @@ def test_keys_pressed_in_the_lens_are_not_jupyterlabs(page, lab):
         (shown.get_by_label("Layer", exact=True), ("ArrowDown", "d", "d", "a", "x")),
         (shown.get_by_label("kernel, filter 0, row 0, column 0"), ("0", "0")),
         (shown.get_by_label("Epoch"), ("ArrowLeft", "ArrowUp", "d", "d")),
-        (shown.get_by_role("radio", name="channel 0,"), ("ArrowRight", "d", "d", "b")),
+        (shown.get_by_role("radio", name="number 0:"), ("ArrowRight", "d", "d", "b")),
     ):
         focused.focus()
         for key in keys:
