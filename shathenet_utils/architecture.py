@@ -162,7 +162,7 @@ def _is_a_readers(value) -> bool:
 
 def _code(value, seen: tuple = ()):
     """What a function computes, its constants, its closure, and what it uses of its file, whatever file and line it
-    stands in; of other values what tells them apart. seen: functions and classes that are being described."""
+    stands in; of other values what differs between them. seen: functions and classes that are being described."""
 
     def of(other):
         return _code(other, (*seen, value))
@@ -211,7 +211,7 @@ def _array(value) -> str:
 
 def _functions(layer) -> dict:
     """The code of a `Lambda`, of a layer's class that a user wrote, and of functions and objects of his that a layer
-    was given, such as an activation; of others the name says enough."""
+    was given, such as an activation; of others the name is enough."""
     if isinstance(layer, layers.Lambda):
         return {"function": _code(layer.function)}
     found = {}
@@ -225,7 +225,7 @@ def _functions(layer) -> dict:
 
 
 def _arguments(layer) -> dict:
-    """A layer's configuration as far as it tells architectures apart; where it can't say, what it holds."""
+    """A layer's configuration as far as architectures differ by it; where there is none, what the layer holds."""
     try:
         return _essentials(layer.get_config())
     except NotImplementedError:
