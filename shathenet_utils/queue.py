@@ -110,6 +110,8 @@ def train_all(names=()) -> list[str]:
     anew: finals begin as soon as their sweep ends, in this call. Raises KeyboardInterrupt after Ctrl-C, when every
     process has stopped safely. Otherwise as `missing`.
     """
+    for name in names:
+        book.load_experiment(name)  # an unknown one is refused before anything is written
     state = _State()
     try:
         while True:

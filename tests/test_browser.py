@@ -188,7 +188,7 @@ def test_in_a_notebook_too_the_lens_slides_edits_takes_a_image_and_gives_numbers
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     page.mouse.click(box["x"] + 3, box["y"] + box["height"] / 2)
-    shown.get_by_text("before training").wait_for()
+    shown.get_by_text("before training", exact=True).wait_for()
     page.keyboard.press("End")
     shown.get_by_text("epoch 60").wait_for()
     bars, changes = shown.locator(".bar"), shown.get_by_text("By your edits")
