@@ -4,6 +4,8 @@ import os
 
 import chromium
 import pytest
+from lens_browser import images as images
+from lens_browser import network as network
 from lens_browser import opened as opened
 
 ARGUMENTS = [

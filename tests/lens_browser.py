@@ -21,6 +21,22 @@ window.clearTimeout = (number) => window.held.delete(number) || clear(number);
 """A script that holds what waits for the reader to stop, until `run_held`: no test then depends on how fast it runs."""
 
 
+@pytest.fixture(scope="module")
+def images():
+    """Three images of noise, uint8 (3, 32, 32, 3)."""
+    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """v1.0, not trained, with weights that float16 holds."""
+    from shathenet_utils import models
+    from shathenet_utils.backend import keras
+
+    keras.utils.set_random_seed(0)
+    return rounded(models.v1_0())
+
+
 @pytest.fixture
 def opened(browser, tmp_path):
     """A function that opens a lens in a page of its own, from a file; an error in it, or a request for anything but

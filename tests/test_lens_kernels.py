@@ -2,24 +2,13 @@
 
 import numpy as np
 import pytest
-from lens_browser import CLASSES, chances, rounded, settle, told
+from lens_browser import CLASSES, chances, settle, told
 
 from shathenet_utils import lens, models
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.lens import encoding, payload
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def network():
-    keras.utils.set_random_seed(0)
-    return rounded(models.v1_0())
 
 
 def kernels_shown(page):

@@ -10,7 +10,6 @@ from lens_browser import (
     chances,
     in_sight,
     number_shown,
-    rounded,
     run_held,
     settle,
     spot,
@@ -18,22 +17,10 @@ from lens_browser import (
     told,
 )
 
-from shathenet_utils import models
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.lens import payload
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def network():
-    keras.utils.set_random_seed(0)
-    return rounded(models.v1_0())
 
 
 def test_hovering_a_pixel_shows_the_number_that_keras_computes(opened, network, images):

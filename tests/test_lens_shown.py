@@ -2,24 +2,13 @@
 
 import numpy as np
 import pytest
-from lens_browser import PIXELS, in_sight, number_shown, rounded, settle, strongest, told
+from lens_browser import PIXELS, in_sight, number_shown, settle, strongest, told
 
 from shathenet_utils import ROOT, datasets, files, lens, models
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.lens import payload, screenshot, script, widget
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def images():
-    return np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), np.uint8)
-
-
-@pytest.fixture(scope="module")
-def network():
-    keras.utils.set_random_seed(0)
-    return rounded(models.v1_0())
 
 
 def test_of_two_lenses_one_follows_the_other(opened, network, images):
