@@ -155,16 +155,14 @@ class Experiment:
 
         variants: names; all where none are given. Of a custom experiment the user's runs stand in the records' place,
         whatever dataset they are on, only those on the images that its newest run saw: runs on other images are no runs
-        of one variant. Raises
-        RecordError where a record is missing, damaged or of another declaration.
+        of one variant. Raises RecordError where a record is missing, damaged or of another declaration.
         """
         chosen = [self.variant(name) for name in variants] if variants is not None else list(self.variants)
         recorded, user_runs = {}, {}
         for variant in chosen:
             seeds = self.seeds_of(variant)
-            folders = (
-                records.all_runs_folders("full") if self.custom else [records.runs_folder(variant.dataset, "full")]
-            )
+            declared = [records.runs_folder(variant.dataset, "full")]
+            folders = records.all_runs_folders("full") if self.custom else declared
             places = itertools.product(folders, seeds)
             own = [found for folder, seed in places if (found := load_user_record(self, variant, seed, folder))]
             if not self.custom:

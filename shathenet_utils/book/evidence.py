@@ -11,6 +11,9 @@ from shathenet_utils.experiment import Experiment, Variant, complete_config, loa
 _TEST_ACCURACIES = ("test_accuracy", "test_accuracy_flip", "test_accuracy_tta")
 _RESULTS = ("validation_accuracy", "validation_predictions", "test_predictions", *_TEST_ACCURACIES)
 
+_OF_DAMAGE = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a part of a record raises that no run writes like this."""
+
 
 def check() -> list[str]:
     """What is wrong with the records, one sentence each: missing, damaged, undeclared, of another declaration, at odds
@@ -55,13 +58,7 @@ def _wrong_with(experiment: Experiment, variant: Variant, seed: int) -> list[str
         return [str(error)]
     try:
         faults = [*_departures(record, experiment, variant, seed), *contradictions(record)]
-    except (
-        AttributeError,
-        KeyError,
-        OverflowError,
-        TypeError,
-        ValueError,
-    ) as error:  # a part that no run writes like this
+    except _OF_DAMAGE as error:
         faults = [f"it is damaged ({type(error).__name__}: {error})"]
     return [f"{path}: {fault}." for fault in faults]
 

@@ -69,7 +69,8 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         *tuned(
             "baseline", "What do the two networks reach that all of part II starts from?", networks,
             dict.fromkeys(NETWORKS, valley), chosen, keep_weights=tuple(NETWORKS),
-            sweep_question="At which learning rates do the two networks train, and which suits each?", **FIVE,
+            sweep_question="At which learning rates do the two networks train, and which suits each?",
+            **FIVE | {"planned": False},
         ),
         *tuned("normalisation", "How should the inputs be scaled?", inputs, rates, chosen, **FIVE),
     )  # fmt: skip
