@@ -151,7 +151,7 @@ _NOT_ARCHITECTURE = {"name", "dtype", "module", "registered_name", "build_config
 
 
 _NOT_OF_A_READER = ("keras.", "tensorflow.", "numpy", "shathenet_utils.", "builtins")
-_OF_KERAS = {"build", "quantize"}
+WRAPPED_BY_KERAS = {"build", "quantize"}
 """Methods that Keras replaces in every layer."""
 
 
@@ -217,7 +217,12 @@ def _functions(layer) -> dict:
     found = {}
     for name, value in vars(layer).items():
         kind = value if isinstance(value, types.FunctionType) else type(value)
-        if name not in _OF_KERAS and _is_a_readers(kind) and callable(value) and not isinstance(value, layers.Layer):
+        if (
+            name not in WRAPPED_BY_KERAS
+            and _is_a_readers(kind)
+            and callable(value)
+            and not isinstance(value, layers.Layer)
+        ):
             found[name] = _code(kind)
     if _is_a_readers(type(layer)):
         found |= _code(type(layer))
@@ -230,7 +235,9 @@ def _arguments(layer) -> dict:
         return _essentials(layer.get_config())
     except NotImplementedError:
         hidden = {name: value for name, value in vars(layer).items() if not name.startswith("_")}
-        return {name: _code(value) for name, value in hidden.items() if name not in _NOT_ARCHITECTURE | _OF_KERAS}
+        return {
+            name: _code(value) for name, value in hidden.items() if name not in _NOT_ARCHITECTURE | WRAPPED_BY_KERAS
+        }
 
 
 def model_digest(model: keras.Model) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from shathenet_utils.architecture import WRAPPED_BY_KERAS
 from shathenet_utils.backend import keras, layers
 from shathenet_utils.blocks import Whitening
 from shathenet_utils.lens.activations import with_activation
@@ -19,7 +20,7 @@ def translation(layer) -> Callable[[object, Call], list[dict]] | None:
     A subclass of a known layer is that layer as long as it only builds or configures itself differently; so is a layer
     whose methods nobody has replaced.
     """
-    if {name for name in vars(layer) if callable(getattr(type(layer), name, None))} - _WRAPPED_BY_KERAS:
+    if {name for name in vars(layer) if callable(getattr(type(layer), name, None))} - WRAPPED_BY_KERAS:
         return None
     for kind in type(layer).__mro__:
         if kind in _TRANSLATIONS:
@@ -35,8 +36,6 @@ def _is_code(value) -> bool:
 
 _HARMLESS = {"__init__", "__new__", "build", "get_config", "from_config", "compute_output_shape", "compute_output_spec"}
 """Methods that a subclass may have of its own and still compute what its parent does."""
-_WRAPPED_BY_KERAS = {"build", "quantize"}
-"""Methods that Keras replaces in every layer."""
 _PREPROCESSING = layers.RandomFlip.__mro__[1]
 """What Keras's augmentation layers and others that act on images have in common."""
 

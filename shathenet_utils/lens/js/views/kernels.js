@@ -11,7 +11,7 @@ import { MOST_TILES } from "./map.js";
  *  @typedef {import("../types.d.ts").Tensor} Tensor */
 
 const MEANINGS = {
-  norm: "The root of the sum of a kernel's squared weights. It tells how large the weights are.",
+  norm: "The root of the sum of a kernel's squared weights. It shows how large the weights are.",
   cosine: "How alike two kernels are, whatever their norms: 1 if they differ in size only, 0 if they have nothing in common, " +
     "−1 if one is the other with changed signs. “Likeness” is the cosine.",
   "minus the initial weights": "What training has added: the weights shown minus those before training.",
