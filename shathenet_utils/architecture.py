@@ -210,8 +210,8 @@ def _array(value) -> str:
 
 
 def _functions(layer) -> dict:
-    """The code of a `Lambda`, of a layer's class that a user wrote, and of functions and objects of theirs that a
-    layer was given, such as an activation; of others the name is enough."""
+    """The code of a `Lambda`, of a layer's class that a user wrote, and of a user's functions and objects that a layer
+    was given, such as an activation; of others the name is enough."""
     if isinstance(layer, layers.Lambda):
         return {"function": _code(layer.function)}
     found = {}

@@ -14,7 +14,19 @@ from importlib import metadata
 
 import numpy as np
 
-from shathenet_utils import book, checkpoints, datasets, files, machine, progress, recipes, records, weights, worker
+from shathenet_utils import (
+    book,
+    checkpoints,
+    datasets,
+    files,
+    interrupts,
+    machine,
+    progress,
+    recipes,
+    records,
+    weights,
+    worker,
+)
 from shathenet_utils.declared import Run
 from shathenet_utils.experiment import Experiment, Variant, check_budget, load_record, load_user_record
 from shathenet_utils.recipes import Recipe
@@ -189,7 +201,8 @@ def train_run(
         ended_elsewhere = waited or asked.file_version() != before
         if ended_elsewhere and (found := load_user_record(experiment, variant, seed, run.folder, data)):
             return found
-        result = _train(run, data, seconds, on_epoch, features)
+        with interrupts.held():
+            result = _train(run, data, seconds, on_epoch, features)
         if result is not None:
             records.save(result, run.path)
             checkpoints.remove(run.checkpoint)

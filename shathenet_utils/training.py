@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shathenet_utils import augment, checkpoints, progress
+from shathenet_utils import augment, checkpoints, interrupts, progress
 from shathenet_utils.backend import keras, ops, tf
 from shathenet_utils.blocks import set_from_images
 from shathenet_utils.datasets import Dataset
@@ -378,6 +378,7 @@ def fit(
     with (
         progress.bar(steps, description or model.name, unit="step", initial=first * steps_an_epoch) as bar,
         ThreadPoolExecutor(1, "augment") as preparing,
+        interrupts.held() as take_interrupt,
     ):
         try:
             coming = preparing.submit(images_of, first)
@@ -398,6 +399,7 @@ def fit(
                 total, right, seen = 0.0, 0, 0
                 for indices in calls:
                     loss, correct = take_steps(*shown, tf.constant(indices))
+                    take_interrupt()
                     total, right, seen = total + float(loss), right + int(correct), seen + indices.size
                     bar.update(len(indices))
                     if not math.isfinite(total):
@@ -437,6 +439,7 @@ def fit(
                     on_epoch(history)
                 if status == "out of time":
                     break
+            take_interrupt()
         except KeyboardInterrupt:
             status = "interrupted"
     if status == "finished":

@@ -74,6 +74,12 @@ def settle(page) -> None:
     page.evaluate("Promise.all([window.lens].flat().map((one) => one.ready()))")
 
 
+def choose(page, label, **option) -> None:
+    """Choose an option, by `value`, `label` or `index`, of the list with this label."""
+    page.get_by_label(label, exact=True).select_option(**option)
+    settle(page)
+
+
 def in_sight(element) -> dict:
     """Where an element is, once it has been scrolled to."""
     element.scroll_into_view_if_needed()

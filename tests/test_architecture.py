@@ -12,7 +12,7 @@ from shathenet_utils import ROOT, records
 PACKAGE = ROOT / "shathenet_utils"
 ORDER = (
     {"__init__"},
-    {"progress", "files", "markers", "machine", "worker", "lab", "shapes"},
+    {"progress", "interrupts", "files", "markers", "machine", "worker", "lab", "shapes"},
     {"datasets", "augment", "recipes", "stats"},
     {"records", "weights"},
     {"runs", "facts", "checkpoints"},

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lens_browser import LONGEST_WAIT, settle
+from lens_browser import LONGEST_WAIT, choose, settle
 from PIL import Image
 
 from shathenet_utils import lens
@@ -42,7 +42,7 @@ def taken(page, path, channels=3, fit="the whole image"):
     """What the lens makes of a file: (height, width, channels)."""
     files = page.get_by_label("Or a file")
     page.evaluate("window.lens.own.data.fill(-1)")
-    page.get_by_label("Take", exact=True).select_option(fit)
+    choose(page, "Take", value=fit)
     if files.evaluate("input => input.files.length"):
         page.evaluate(TAKEN)  # the last file, once more
         page.evaluate("window.lens.own.data.fill(-1)")
@@ -189,8 +189,7 @@ def test_the_reader_says_which_range_of_pixel_values_a_network_takes(opened, tex
     for weight in model.weights:
         weight.assign(weight.numpy().astype(np.float16))
     page = opened(model, images)
-    page.get_by_label("Pixel values").select_option(text)
-    settle(page)
+    choose(page, "Pixel values", label=text)
     numbers = page.evaluate("Array.from(window.lens.outputs().at(-1).data)")
     expected = np.asarray(model(images[:1].astype(np.float32) * np.float32(factor) + offset))[0]
     np.testing.assert_allclose(numbers, expected, atol=1e-5 * max(1, np.abs(expected).max()))

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lens_browser import CLASSES, chances, settle, told
+from lens_browser import CLASSES, chances, choose, settle, told
 
 from shathenet_utils import lens, models
 from shathenet_utils.backend import keras, layers
@@ -26,15 +26,15 @@ def test_kernels_are_told_by_norm_likeness_and_whether_they_ever_answer(opened, 
     kernel[..., 3] = -np.abs(kernel[..., 3])  # never positive
     model.get_layer("first").set_weights([kernel, np.zeros(4)])
     page = opened(model, images)
-    page.get_by_label("Layer", exact=True).select_option(index=2)
+    choose(page, "Layer", index=2)
     norms = [f"{norm:.3f}" for norm in np.linalg.norm(kernel.reshape(-1, 4), axis=0)]
     assert kernels_shown(page) == [f"kernel {number}, norm {norm}" for number, norm in enumerate(norms)]
     said = page.locator("#page .lens").inner_text()
     assert "1 of 6 pairs nearly alike" in said
     page.get_by_text("1 of 4 filters never respond to these 3 images: 3.").wait_for()
-    page.get_by_label("Order").select_option("norm")
+    choose(page, "Order", value="norm")
     assert kernels_shown(page)[0] == f"kernel {np.argmax(norms)}, norm {max(norms)}"
-    page.get_by_label("Order").select_option("likeness to the chosen one")
+    choose(page, "Order", value="likeness to the chosen one")
     assert [title.split(",")[0] for title in kernels_shown(page)[:2]] == ["kernel 0", "kernel 2"]
 
 
@@ -202,7 +202,7 @@ def test_what_a_filter_answers_is_never_told_of_another_layer(opened, network, i
     model = keras.Model(pixels, layers.MaxPooling2D(2)(x))
     page = opened(model, images)
     page.get_by_text("4 filters never respond to these 3 images").wait_for()
-    page.get_by_label("Layer", exact=True).select_option(index=2)
+    choose(page, "Layer", index=2)
     assert "straight" in told(page)
     shown = page.get_by_label("Images to which the filter responds most").get_by_role("button")
     shown.first.wait_for()
@@ -229,6 +229,7 @@ def test_the_images_that_a_filter_answers_most_come_first(opened, network, image
     page.get_by_label("Images to which the filter responds most").get_by_role("button").first.wait_for()
 
     def told_of(channel):
+        settle(page)
         order = np.argsort(-outputs[..., channel].max(axis=(1, 2)), kind="stable")
         shown = page.get_by_label("Images to which the filter responds most").get_by_role("button").all()
         assert [int(one.get_attribute("aria-label").split()[1].rstrip(",")) for one in shown] == order.tolist()

@@ -8,6 +8,7 @@ from lens_browser import (
     HELD,
     PIXELS,
     chances,
+    choose,
     in_sight,
     number_shown,
     run_held,
@@ -133,14 +134,13 @@ def test_no_number_of_a_table_is_cut(opened, images, width):
 
 def test_another_layer_is_looked_at_in_the_same_spot(opened, network, images):
     page = opened(network, images)
-    layer = page.get_by_label("Layer", exact=True)
     sides = {name: network.get_layer(name).output.shape[1] for name in ("conv1", "conv2")}
     page.evaluate("window.lens.set({ row: 21, column: 6 })")
-    layer.select_option(index=[one.name for one in network.layers].index("conv2"))
+    choose(page, "Layer", index=[one.name for one in network.layers].index("conv2"))
     scale = sides["conv2"] / sides["conv1"]
     assert spot(page) == (int(21.5 * scale), int(6.5 * scale))
-    layer.select_option(index=len(network.layers) - 1)
-    layer.select_option(index=[one.name for one in network.layers].index("conv1"))
+    choose(page, "Layer", index=len(network.layers) - 1)
+    choose(page, "Layer", index=[one.name for one in network.layers].index("conv1"))
     assert number_shown(page) == pytest.approx(strongest(network, "conv1", images, channel=0)[0][0], abs=5e-4), (
         "after numbers without a place"
     )
@@ -215,7 +215,7 @@ def test_what_is_no_map_is_saved_as_numbers_alone(opened, network, images):
     page = opened(network, images)
     png, csv = (page.get_by_role("button", name=name) for name in ("PNG", "CSV"))
     assert png.is_visible() and page.get_by_text("Save this feature map").is_visible()
-    page.get_by_label("Layer", exact=True).select_option(index=len(network.layers) - 1)
+    choose(page, "Layer", index=len(network.layers) - 1)
     assert not png.is_visible() and csv.is_visible() and page.get_by_text("Save these numbers").is_visible()
 
 
@@ -363,7 +363,7 @@ def test_an_unknown_layer_is_named(opened, images):
     pixels = keras.Input((32, 32, 3))
     model = keras.Model(pixels, layers.Flatten()(layers.AutoContrast(name="auto")(layers.Conv2D(2, 3)(pixels))))
     page = opened(model, images)
-    page.get_by_label("Layer", exact=True).select_option(index=2)
+    choose(page, "Layer", index=2)
     said = page.locator("#page .note").inner_text()
     assert said == "The lens doesn't know AutoContrast (layer auto), so it shows nothing that is computed from it."
 
