@@ -72,12 +72,16 @@ _RECORDED = (
         threads=1,
     ),
     Experiment(
-        name="v1_1_long",
-        question="Does v1.1 with the original augmentation underfit, or was it stopped too early?",
+        name="v1_0_long",
+        question="Does v1.0 with augmentation underfit, or was it stopped too early?",
         variants=(
             Variant(
-                "epochs_140", "v1_1", dataclasses.replace(_ORIGINAL, learning_rate=3e-4, epochs=140),
-                label="140 epochs", pilot=True,
+                "original", "v1_0", dataclasses.replace(_ORIGINAL, epochs=140),
+                label="v1.0, original augmentation, 140 epochs", pilot=True,
+            ),
+            Variant(
+                "flip_translate", "v1_0", dataclasses.replace(_FLIP_TRANSLATE, epochs=140),
+                label="v1.0, flip + shift, 140 epochs", pilot=True,
             ),
         ),
         threads=1,
