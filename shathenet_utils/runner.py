@@ -295,11 +295,11 @@ def architecture_stats(variant: Variant, model) -> dict:
 
 def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch, features=None) -> dict | None:
     """Train one run, alone at it: its record, not yet written; None where Ctrl-C stopped it."""
-    from shathenet_utils import backend, training
+    from shathenet_utils import backend, checks, training
 
     variant, recipe = run.variant, run.recipe
     model = build_initialised(variant.model, variant.model_arguments, variant.recipe, run.seed)
-    training.check_model(model)
+    checks.check_model(model)
     counted = architecture_stats(variant, model)  # before training: a model that can't be counted fails at once
     source = data
     if features is None:

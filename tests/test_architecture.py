@@ -18,7 +18,7 @@ ORDER = (
     {"runs", "facts", "checkpoints"},
     {"plots"},
     {"backend"},
-    {"blocks", "fuse", "tracing"},
+    {"blocks", "checks", "fuse", "tracing"},
     {"architecture"},
     {"baseline"},
     {"models"},
@@ -40,7 +40,7 @@ ORDER = (
 )
 """From left to right; of a folder, all its files."""
 NETWORK_WING = {
-    "backend", "blocks", "fuse", "tracing", "architecture", "baseline", "models", "pretrained", "optimizers",
+    "backend", "blocks", "checks", "fuse", "tracing", "architecture", "baseline", "models", "pretrained", "optimizers",
     "training", "kept_weights", "lens", "benchmarks.contenders", "benchmarks.torch_twin",
 }  # fmt: skip
 """What opens TensorFlow, or may: files, and folders with all their files."""

@@ -572,7 +572,25 @@ def two_inputs():
     return keras.Model([one, other], layers.Dense(10)(layers.GlobalAveragePooling2D()(one) + other), name="mine")
 
 
+class WithOwnStep(keras.Model):
+    def train_step(self, data):
+        return {}
+
+
+def with_own_step():
+    plain = network(layers.Dense(10))
+    return WithOwnStep(plain.inputs, plain.outputs, name="mine")
+
+
+def compiled():
+    model = network(layers.Dense(10))
+    model.compile("sgd", "mse")
+    return model
+
+
 WRONG_MODELS = {
+    "own training": (with_own_step, "mine has a train_step of its own, which would be ignored"),
+    "compiled": (compiled, "mine is compiled, and its loss and optimizer would be ignored: leave out compile"),
     "softmax": (
         lambda: network(layers.Dense(10, activation="softmax")),
         "mine ends in softmax, which the loss applies too",
