@@ -91,8 +91,9 @@ class Runs:
         does.
         """
         if _checked(over) == "seeds and images":
-            return stats.two_way_mean_ci(self.correctness(variant, key))
-        return stats.mean_ci(self._some_values(variant, key))
+            return stats.of_fractions(stats.two_way_mean_ci(self.correctness(variant, key)))
+        interval = stats.mean_ci(self._some_values(variant, key))
+        return stats.of_fractions(interval) if "accuracy" in key else interval
 
     def difference(
         self, variant: str, baseline: str, key: str = "test_accuracy", over: str = "seeds and images"
@@ -358,5 +359,5 @@ def _summary(found: list[dict], rows: list[list[dict]]) -> dict:
     for key in [key for key in COLUMNS if any(counts[key])] or PARTS:
         header = COLUMNS[key] + INTERVAL * (max(counts[key]) > 1)
         values = [record[key] for record in found if record[key] is not None]
-        summary[header] = stats.format_mean_ci(stats.mean_ci(values)) if values else "–"
+        summary[header] = stats.format_mean_ci(stats.of_fractions(stats.mean_ci(values))) if values else "–"
     return summary

@@ -54,6 +54,11 @@ def mean_ci(values) -> Interval:
     return Interval(*_with_bounds(values.mean(), [_term(values)], values.size))
 
 
+def of_fractions(interval: Interval) -> Interval:
+    """The interval of a mean of fractions, cut at 0 and 1: that of a few seeds may reach further."""
+    return interval._replace(low=float(np.clip(interval.low, 0, 1)), high=float(np.clip(interval.high, 0, 1)))
+
+
 def welch_difference(values, baseline) -> Difference:
     """Mean of values − mean of baseline, independent of each other, with Welch's t-interval.
 

@@ -73,6 +73,13 @@ def test_runs_give_numbers_by_seed():
     assert runs.mean_ci("plain", "training_accuracy").mean == pytest.approx(0.61)
 
 
+def test_an_interval_of_accuracies_ends_at_0_and_1():
+    runs = Runs("made_up", {"plain": [a_run(0, test=0.98), a_run(1, test=0.99)]})
+    assert stats.mean_ci([0.98, 0.99]).high > 1
+    assert runs.mean_ci("plain")[1:3] == (pytest.approx(0.985 - 12.706 * 0.005, abs=1e-4), 1)
+    assert "98.5\u202f% (92.1 to 100.0)" in runs.table().to_string()
+
+
 def test_a_difference_over_seeds_takes_them_as_independent():
     found = some_runs().difference("better", "plain", over="seeds")
     assert found == stats.welch_difference([0.56] * 3, [0.50, 0.51, 0.52])
