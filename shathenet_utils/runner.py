@@ -201,8 +201,7 @@ def train_run(
         ended_elsewhere = waited or asked.file_version() != before
         if ended_elsewhere and (found := load_user_record(experiment, variant, seed, run.folder, data)):
             return found
-        with interrupts.held():
-            result = _train(run, data, seconds, on_epoch, features)
+        result = _train(run, data, seconds, on_epoch, features)
         if result is not None:
             records.save(result, run.path)
             checkpoints.remove(run.checkpoint)
@@ -293,6 +292,7 @@ def architecture_stats(variant: Variant, model) -> dict:
     return {"model_digest": architecture.model_digest(model), **total}
 
 
+@interrupts.held()
 def _train(run: Run, data: datasets.Dataset, seconds: float | None, on_epoch, features=None) -> dict | None:
     """Train one run, alone at it: its record, not yet written; None where Ctrl-C stopped it."""
     from shathenet_utils import backend, checks, training

@@ -74,9 +74,9 @@ def settle(page) -> None:
     page.evaluate("Promise.all([window.lens].flat().map((one) => one.ready()))")
 
 
-def choose(page, label, **option) -> None:
-    """Choose an option, by `value`, `label` or `index`, of the list with this label."""
-    page.get_by_label(label, exact=True).select_option(**option)
+def choose(page, name, **option) -> None:
+    """Choose an option, by `value`, `label` or `index`, of the list that is called so."""
+    page.get_by_role("combobox", name=name, exact=True).select_option(**option)
     settle(page)
 
 

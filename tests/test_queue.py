@@ -5,6 +5,7 @@ each of them and, but for one test, trains by sleeping, so that TensorFlow isn't
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import os
@@ -166,8 +167,9 @@ class Lab:
                 process.kill()
                 process.communicate()
         for pid in {pid for _, pid, _, _ in self.events("begins")}:
-            if psutil.pid_exists(pid) and str(self.folder) in psutil.Process(pid).environ().get("PYTHONPATH", ""):
-                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(psutil.Error):  # it has ended
+                if str(self.folder) in psutil.Process(pid).environ().get("PYTHONPATH", ""):
+                    os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture
