@@ -16,6 +16,11 @@ from shathenet_utils import datasets
 NEEDS_DATA = "needs CIFAR-10: set SHATHENET_DATA to the folder that holds it"
 
 
+def pytest_xdist_auto_num_workers():
+    """One process more than there are cores, since a fifth of their time is waiting; at most four, of 3 GB each."""
+    return min(os.cpu_count(), 3) + 1
+
+
 def pytest_configure(config):
     config.shathenet_output = tempfile.mkdtemp(prefix="shathenet-test-")
     os.environ["SHATHENET_OUTPUT"] = config.shathenet_output
@@ -45,8 +50,8 @@ def pytest_runtest_setup(item):
         os.environ.pop("TQDM_DISABLE", None)
 
 
-LONGEST_FIRST = ("test_browser.py", "test_survival.py", "test_queue.py", "test_cluster.py")
-"""Files whose tests wait for other processes: begun first, so that no worker is left with one of them at the end."""
+LONGEST_FIRST = ("test_browser.py", "test_survival.py", "test_queue.py", "test_training.py", "test_cluster.py")
+"""Files that take long or wait for other processes: begun first, so that no worker is left with one at the end."""
 
 
 def pytest_collection_modifyitems(items):
