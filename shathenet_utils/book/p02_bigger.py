@@ -97,7 +97,6 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         *tuned(
             "v1_1_size", "With flip and shift, is it the parameters or the architecture that v1.1 gains by?", _SIZES,
             dict.fromkeys((variant.name for variant in _SIZES), (1e-4, 3e-4, 1e-3, 3e-3)), chosen, epochs=10,
-            planned=True,
             threads=1,
         ),
     )  # fmt: skip
