@@ -50,8 +50,11 @@ def pytest_runtest_setup(item):
         os.environ.pop("TQDM_DISABLE", None)
 
 
-LONGEST_FIRST = ("test_browser.py", "test_survival.py", "test_queue.py", "test_training.py", "test_cluster.py")
-"""Files that take long or wait for other processes: begun first, so that no worker is left with one at the end."""
+LONGEST_FIRST = (
+    "test_browser.py", "test_training.py", "test_pretrained.py", "test_survival.py", "test_bench.py", "test_queue.py",
+    "test_checkpoints.py", "test_front_door.py", "test_cluster.py",
+)  # fmt: skip
+"""Begun first, so that no worker is left with one at the end; what waits for other processes beside what computes."""
 
 
 def pytest_collection_modifyitems(items):
