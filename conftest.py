@@ -18,7 +18,7 @@ NEEDS_DATA = "needs CIFAR-10: set SHATHENET_DATA to the folder that holds it"
 
 def pytest_xdist_auto_num_workers():
     """One process more than there are cores, since a fifth of their time is waiting; at most four, of 3 GB each."""
-    return min(os.cpu_count(), 3) + 1
+    return min(os.cpu_count() or 1, 3) + 1
 
 
 def pytest_configure(config):

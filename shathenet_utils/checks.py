@@ -56,12 +56,12 @@ def check_model(model) -> None:
     if own := [name for name in _TRAINING if getattr(type(model), name) is not getattr(keras.Model, name)]:
         raise ValueError(
             f"{model.name} has a {own[0]} of its own, which would be ignored: the book trains every network by its own "
-            "steps. Leave it out, or train this network by its fit."
+            "steps. Leave it out, or train this network with Keras's fit."
         )
     if model.compiled:
         raise ValueError(
-            f"{model.name} is compiled, and its loss and optimizer would be ignored: leave out compile; the recipe "
-            "says which loss, optimizer and learning rate."
+            f"{model.name} is compiled, and its loss and optimizer would be ignored: leave out compile, or load it "
+            "with compile=False; the recipe says which loss, optimizer and learning rate."
         )
     inputs, outputs = ([tensor.shape for tensor in tensors] for tensors in (model.inputs, model.outputs))
     if len(inputs) != 1 or len(inputs[0]) != 4:
