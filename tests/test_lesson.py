@@ -276,8 +276,9 @@ def test_a_table_of_facts_escapes_and_reads_as_text():
 # The header
 
 
-def runs_of(seconds, **machine):
-    record = {"machine": {"cores": 2, "processor": "AMD <EPYC>"} | machine}
+def runs_of(seconds, threads=None, **machine):
+    machine = {"cores": 2, "processor": "AMD <EPYC>"} | machine
+    record = {"machine": machine, "threads": {"inter_op": 1, "intra_op": threads or machine["cores"]}}
     slow_and_fast = [record | {"seconds": {"total": 3 * seconds}}, record | {"seconds": {"total": seconds}}]
     runs = types.SimpleNamespace(recorded={"plain": slow_and_fast, "better": slow_and_fast})
     return types.SimpleNamespace(load=lambda: runs)
@@ -291,6 +292,8 @@ def test_training_again_is_as_long_as_each_variants_fastest_run():
     assert "its 8 runs again takes about 2.1 hours on 2 cores (AMD <EPYC>) and 4 cores (M3)." in both
     one = words(lesson.header("00", runs_of(60.0, processor="M3"), runs_of(60.0, processor="M3 (2023)")))
     assert one.count("cores") == 1 and "on 2 cores (M3 (2023))." in one  # the one named more fully
+    beside = words(lesson.header("00", runs_of(600.0, threads=1), runs_of(600.0, threads=4)))
+    assert "its 8 runs again takes about 60 minutes" in beside  # one thread's run leaves a core to another
     assert "Training" not in words(lesson.header("00"))
 
 

@@ -3,11 +3,10 @@
 import html
 import importlib.metadata
 import itertools
+import json
 import os
 import platform
 import re
-
-import nbformat
 
 from shathenet_utils import ROOT, datasets, exercises, markers, plots, records
 from shathenet_utils.lesson.shown import Shown, facts_table
@@ -24,10 +23,10 @@ def header(page: str, *experiments) -> Shown:
     page: its number, "01". Reading is counted: the words of the Markdown at 200 per minute, code left out. What an
     author measured comes from the notebook's metadata: {"shathenet": {"minutes": {"exercises": 40, "sections":
     {"part-keras": 3}}}}, minutes beside reading. Training again is as long as the records took, each variant's runs
-    counted as its fastest, which shared its machine least.
+    counted as its fastest, which shared its machine least, and as the share of the cores that it used.
     """
     path = next((ROOT / "notebooks").glob(f"{page}_*.ipynb"))
-    minutes = section_minutes(nbformat.read(path, as_version=4))
+    minutes = section_minutes(json.loads(path.read_text()))
     total = sum(time for title, time in minutes.items() if not title.startswith("Appendix"))
     sentences = [f"About {total} minutes in all. The page runs from its records in about a minute."]
     if experiments:
@@ -44,19 +43,22 @@ def section_minutes(notebook) -> dict[str, int]:
 
     A section begins at a Markdown cell that opens with a heading of the first or second level; the first one is the
     "Introduction". Minutes of the metadata are found by one of that cell's tags.
+
+    notebook: a page as JSON holds it; `nbformat`, which reads it too, would take a page's start a second to import.
     """
-    written = notebook.metadata.get("shathenet", {}).get("minutes", {})
+    written = notebook["metadata"].get("shathenet", {}).get("minutes", {})
     extra = {**written.get("sections", {}), "part-exercises": written.get("exercises", 0)}
     words, beside, title = {}, {}, "Introduction"
-    for cell in notebook.cells:
-        if cell.cell_type != "markdown":
+    for cell in notebook["cells"]:
+        if cell["cell_type"] != "markdown":
             continue
-        heading = re.match(r"##? (.+)", cell.source)
+        source = "".join(cell["source"])
+        heading = re.match(r"##? (.+)", source)
         if heading and words:
             title = re.sub(r"[*`]", "", heading[1]).strip()
-        words[title] = words.get(title, 0) + _words(cell.source)
+        words[title] = words.get(title, 0) + _words(source)
         if heading:
-            beside[title] = sum(extra.get(tag, 0) for tag in cell.metadata.get("tags", ()))
+            beside[title] = sum(extra.get(tag, 0) for tag in cell["metadata"].get("tags", ()))
     return {title: max(1, round(count / WORDS_PER_MINUTE)) + beside.get(title, 0) for title, count in words.items()}
 
 
@@ -69,12 +71,17 @@ def _words(source: str) -> int:
 def _training_again(experiments) -> str:
     seconds, count, machines = 0.0, 0, set()
     for runs in itertools.chain.from_iterable(experiment.load().recorded.values() for experiment in experiments):
-        seconds += len(runs) * min(record["seconds"]["total"] for record in runs)
+        seconds += len(runs) * min(record["seconds"]["total"] * _share_of_the_machine(record) for record in runs)
         count += len(runs)
         machines |= {f"{record['machine']['cores']} cores ({record['machine']['processor']}" for record in runs}
     time = f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
     known = [name for name in sorted(machines) if not any(other.startswith(f"{name} ") for other in machines)]
     return f"Training its {count} runs again takes about {time} on {' and '.join(f'{name})' for name in known)}."
+
+
+def _share_of_the_machine(record) -> float:
+    """A run of one thread leaves the other cores to runs beside it."""
+    return min(1, record["threads"]["intra_op"] / record["machine"]["cores"])
 
 
 def results(runs: Runs, baseline: str, *, name: str, **arguments) -> plots.Drawing:
