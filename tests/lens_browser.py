@@ -1,5 +1,7 @@
 """The lens in a browser, for its tests."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -72,6 +74,14 @@ def opened(browser, tmp_path):
 def settle(page) -> None:
     """Wait until all that was asked of the page's lenses is computed and drawn."""
     page.evaluate("Promise.all([window.lens].flat().map((one) => one.ready()))")
+
+
+def until(page, expression) -> None:
+    """Wait until an expression is true; a page that lets no text become code can't be asked to watch it by itself."""
+    end = time.monotonic() + LONGEST_WAIT / 1000
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, f"{expression} did not come true"
+        page.wait_for_timeout(20)
 
 
 def choose(page, name, **option) -> None:

@@ -1,6 +1,7 @@
 """What the lens's JavaScript computes of a network, beside what Keras does."""
 
 import numpy as np
+from lens_browser import until
 
 from shathenet_utils.backend import keras
 from shathenet_utils.lens import encoding, script
@@ -34,7 +35,7 @@ def new_page(browser):
     page = browser.new_page()
     names = "brief, decode, finish, format, forward, receptiveField"
     page.add_script_tag(type="module", content=f"{script.joined()}\nwindow.lens = {{ {names} }};")
-    page.wait_for_function("window.lens")
+    until(page, "Boolean(window.lens)")
     return page
 
 

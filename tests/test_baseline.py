@@ -307,7 +307,7 @@ def test_pairs_give_the_depths_of_residual_networks(pairs, counted):
     ids=["dropout in bfloat16", "LSUV and early stopping"],
 )
 def test_a_stopped_run_of_any_factor_goes_on_bit_for_bit(arguments, fields, tmp_path):
-    data = tiny_dataset(train=120, validation=30)
+    data = tiny_dataset(train=80, validation=30)
     recipe = flat_recipe(epochs=3, batch_size=40, **fields)
 
     def fitted(path, on_epoch=None):

@@ -18,7 +18,7 @@ EPOCHS = 4
 
 @pytest.fixture(scope="module")
 def data():
-    return tiny_dataset(train=60, validation=20, test=20)
+    return tiny_dataset(train=64, validation=20, test=20)  # two whole batches
 
 
 def fit(data, path, on_epoch=None, identity="a run", weight_history=True):

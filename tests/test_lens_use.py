@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lens_browser import HELD, PIXELS, chances, in_sight, rounded, run_held, told
+from lens_browser import HELD, PIXELS, chances, in_sight, rounded, run_held, told, until
 
 from shathenet_utils import architecture, models
 from shathenet_utils.backend import keras, layers
@@ -193,7 +193,7 @@ def test_outputs_that_are_not_numbers_are_said_to_be_none(opened, network):
 def test_an_address_that_is_changed_by_hand_is_followed(opened, network):
     page = opened(network, IMAGES)
     page.evaluate("location.hash = '#channel=2&image=1'")
-    page.wait_for_function("window.lens.state.channel === 2 && window.lens.state.image === 1")
+    until(page, "window.lens.state.channel === 2 && window.lens.state.image === 1")
 
 
 def test_what_is_read_aloud_waits_until_the_reader_has_stopped(opened, network):
