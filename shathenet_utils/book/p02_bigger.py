@@ -77,15 +77,14 @@ _RECORDED = (
         variants=(
             Variant(
                 "original", "v1_0", dataclasses.replace(_ORIGINAL, epochs=140),
-                label="v1.0, original augmentation, 140 epochs", pilot=True,
+                label="original augmentation, 140 epochs", pilot=True,
             ),
             Variant(
                 "flip_translate", "v1_0", dataclasses.replace(_FLIP_TRANSLATE, epochs=140),
-                label="v1.0, flip + shift, 140 epochs", pilot=True,
+                label="flip + shift, 140 epochs", pilot=True,
             ),
         ),
         threads=1,
-        planned=True,
     ),
 )  # fmt: skip
 
