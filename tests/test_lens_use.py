@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from lens_browser import HELD, PIXELS, chances, in_sight, rounded, run_held, told, until
 
-from shathenet_utils import architecture, models
+from shathenet_utils import architecture, lens, models
 from shathenet_utils.backend import keras, layers
+from shathenet_utils.lens import payload
 
 pytestmark = pytest.mark.browser
 IMAGES = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), np.uint8)
@@ -194,6 +195,18 @@ def test_an_address_that_is_changed_by_hand_is_followed(opened, network):
     page = opened(network, IMAGES)
     page.evaluate("location.hash = '#channel=2&image=1'")
     until(page, "window.lens.state.channel === 2 && window.lens.state.image === 1")
+
+
+def test_of_two_lenses_the_address_holds_what_the_first_looks_at(opened, network):
+    beside = {"shown": lens.compare(*(lens.Lens(payload.payload(network, IMAGES), {}) for _ in range(2)))}
+    page = opened(**beside, before=HELD)
+    page.evaluate("window.lens[0].set({ channel: 2, image: 1 })")
+    run_held(page)
+    address = page.evaluate("location.hash")
+    again = opened(**beside, at=address)
+    assert again.evaluate("window.lens.map(({ state }) => [state.channel, state.image])") == [[2, 1], [2, 1]]
+    again.evaluate("location.hash = '#channel=3'")
+    until(again, "window.lens.every(({ state }) => state.channel === 3)")
 
 
 def test_what_is_read_aloud_waits_until_the_reader_has_stopped(opened, network):

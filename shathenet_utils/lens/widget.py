@@ -34,7 +34,7 @@ PAGE = """<!doctype html>
 <script type="module">
 {script}
 const contents = JSON.parse(document.getElementById("data").textContent);
-window.lens = start(document.getElementById("page"), contents, {{ hash: true }});
+window.lens = start(document.getElementById("page"), contents, {{ page: true, address: true }});
 </script>
 </body>
 </html>

@@ -8,15 +8,18 @@ import { render } from "./render.js";
  *  @typedef {ReturnType<typeof render>} Shown */
 
 /** Two lenses side by side; where one is looked at, the other follows: the same image, the reader's own too, the layer
- *  of the same name, the same part of the map, and the epoch, where both have kept the same ones.
+ *  of the same name, the same part of the map, and the epoch, where both have kept the same ones. The page's address holds
+ *  what the first looks at.
  * @param {HTMLElement} el
- * @param {Payload[]} both */
-function compare(el, both) {
+ * @param {Payload[]} both
+ * @param {import("./types.d.ts").Options} options */
+function compare(el, both, options) {
   /** @type {Shown[]} */
   const shown = [];
   both.forEach((data, number) => {
     const panel = el.appendChild(make("section", { ariaLabel: data.title }));
     shown.push(render(panel, data, {
+      address: options.address && number === 0,
       onChange: ({ place, row, column, channel, image, epoch }) => {
         const one = shown[number], other = shown[1 - number];
         if (!other || !one) return;
@@ -41,7 +44,7 @@ function compare(el, both) {
  * @param {Payload | Payload[]} data
  * @param {import("./types.d.ts").Options} options */
 function start(el, data, options) {
-  return Array.isArray(data) ? compare(el, data) : render(el, data, options);
+  return Array.isArray(data) ? compare(el, data, options) : render(el, data, options);
 }
 
 /** What a notebook asks for: anywidget's door. It is given back what ends the lens. */

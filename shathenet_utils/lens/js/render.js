@@ -34,7 +34,7 @@ export function render(el, data, options = {}) {
   const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
   const bytes = decodeBytes(data.images), many = shape.reduce((product, side) => product * side, 1);
   const state = firstState(data), writeAddress = addressWriter();
-  const hash = options.hash ? location.hash : "";
+  const hash = options.address ? location.hash : "";
 
   /** @type {Lens} */
   const lens = {
@@ -49,7 +49,7 @@ export function render(el, data, options = {}) {
       : { shape, data: Float32Array.from(bytes.subarray(number * many, (number + 1) * many)) },
     nameOf: (number) => number === count ? "your own"
       : data.labels ? data.classes?.[data.labels[number]] ?? `class ${data.labels[number]}` : `image ${number}`,
-    heading: (text) => make(options.hash ? "h2" : "h3", { className: "head" }, text),
+    heading: (text) => make(options.page ? "h2" : "h3", { className: "head" }, text),
     isMap: () => layers[state.place].shape.length === 3,
   };
 
@@ -202,7 +202,7 @@ export function render(el, data, options = {}) {
     if (other("place", "channel", "inner")) redraw("layer", "kernels", "responses");
     if (other("place")) redraw("background");
     redraw("point");
-    if (options.hash) writeAddress(state);
+    if (options.address) writeAddress(state);
     if (!quietly) options.onChange?.(state);
     return ready();
   }
@@ -258,7 +258,7 @@ export function render(el, data, options = {}) {
     channels, gallery);
   const notes = [...data.notes, ...(data.rounded === "8 bits" ? ["So that the page stays small, kernels are rounded to 8 bits."] : [])];
   const element = make("div", { className: "lens" },
-    make(options.hash ? "h1" : "h2", { className: "title" }, data.title), ...notes.map((text) => make("p", { className: "hint" }, text)),
+    make(options.page ? "h1" : "h2", { className: "title" }, data.title), ...notes.map((text) => make("p", { className: "hint" }, text)),
     panel("", make("div", { className: "controls" }, views.strip.list, views.epochs.element, views.own.range, bar), views.strip.element, views.map.note, failure),
     panel("", views.choice.element, views.own.element), body);
   root.replaceChildren(make("style", {}, STYLE), element);
@@ -267,7 +267,7 @@ export function render(el, data, options = {}) {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();  // and so do those of other hosts
   });
   void set({ ...data.view, ...fromAddress(state, hash) });
-  if (options.hash) addEventListener("hashchange", () => void set(fromAddress(state, location.hash)));
+  if (options.address) addEventListener("hashchange", () => void set(fromAddress(state, location.hash)));
   redraw("image", "own", ...(busy ? [] : ["pass"]));
   return {
     state, set, network, count, ready, own: lens.own, stop: work.stop,

@@ -145,8 +145,10 @@ export interface Part {
 }
 
 export interface Options {
-  /** Whether the lens owns the page, and its address. */
-  hash?: boolean;
+  /** Whether the page is this lens alone, so that its headings are the page's. */
+  page?: boolean;
+  /** Whether the page's address holds what this lens looks at. */
+  address?: boolean;
   onChange?: (state: State) => void;
 }
 
