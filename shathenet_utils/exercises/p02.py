@@ -66,7 +66,7 @@ EXERCISES = {
         reference=_source_of_pixel,
         cases=[(0, 0, 0.0, 2.0), (10, 20, np.pi / 2, 1.0), (20, 4, 0.3, 1.5)],
         hint="Measure row and column from the centre, 15.5. In an image of twice the size neighbouring pixels come "
-        "from places half a pixel apart. Then rotate, and add the centre again.",
+        "from places half a pixel apart. Then turn the place by R, and add the centre again.",
     ),
     "02.4": Exercise(
         reference=None,
