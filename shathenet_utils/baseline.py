@@ -11,7 +11,9 @@ from shathenet_utils.backend import keras, layers
 from shathenet_utils.blocks import CIFAR10_MEAN, CIFAR10_STD, LSUV, ZCAWhitening
 
 CHOICES = {
-    "scaling": ("0_to_1", "raw", "minus_1_to_1", "per_channel", "per_image", "zca", "batch_norm"),
+    "scaling": (
+        "0_to_1", "raw", "minus_half_to_half", "minus_1_to_1", "per_channel", "per_image", "zca", "batch_norm",
+    ),
     "normalisation": ("none", "batch", "batch_after_activation", "layer", "group"),
     "initialiser": ("glorot_uniform", "zeros", "truncated_normal", "he_normal", "orthogonal", "lsuv"),
     "activation": (
@@ -125,7 +127,7 @@ def normalised(x, kind: str, momentum: float, name: str):
 def scaled(images, how: str):
     """Images, (n, 32, 32, 3) with values from 0 to 255, as the first convolution gets them.
 
-    "raw": as they are. "0_to_1", "minus_1_to_1": in that range. "per_channel": each channel minus its mean, divided by
+    "raw": as they are. "0_to_1", "minus_half_to_half", "minus_1_to_1": in that range. "per_channel": each channel minus its mean, divided by
     its standard deviation, both of the training images. "per_image": each image minus its mean, divided by its standard
     deviation. "zca": as per channel, then `ZCAWhitening`. "batch_norm": by a batch normalisation that learns.
     """
@@ -133,6 +135,8 @@ def scaled(images, how: str):
         return images
     if how == "batch_norm":
         return layers.BatchNormalization(momentum=0.9, name="normalise")(images)
+    if how == "minus_half_to_half":
+        return layers.Rescaling(1 / 255, -0.5, name="scale")(images)
     if how == "minus_1_to_1":
         return layers.Rescaling(1 / 127.5, -1, name="scale")(images)
     dtype = "float32" if how == "zca" else None  # sums of 3,072 products that cancel: bfloat16 would lose them

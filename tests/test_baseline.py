@@ -110,6 +110,7 @@ def inputs_of(how, images=IMAGES):
 def test_scaled_inputs_have_the_range_that_their_word_says():
     np.testing.assert_array_equal(inputs_of("raw")[1], IMAGES)
     np.testing.assert_allclose(inputs_of("0_to_1")[1], IMAGES / 255, atol=1e-6)
+    np.testing.assert_allclose(inputs_of("minus_half_to_half")[1], IMAGES / 255 - 0.5, atol=1e-6)
     np.testing.assert_allclose(inputs_of("minus_1_to_1")[1], IMAGES / 127.5 - 1, atol=1e-6)
     expected = (IMAGES / 255 - blocks.CIFAR10_MEAN) / blocks.CIFAR10_STD
     np.testing.assert_allclose(inputs_of("per_channel")[1], expected, atol=1e-5)

@@ -19,7 +19,8 @@ _SIZES = {"narrow": ((12, 24, 48), 8), "wide": ((24, 48, 96), 8), "twice_as_long
 """Name → filters, epochs; the other runs of the study have the baseline's own filters, and eight epochs."""
 
 SCALINGS = {
-    "raw": "inputs 0 to 255", "minus_1_to_1": "inputs −1 to 1", "per_channel": "inputs per channel",
+    "raw": "inputs 0 to 255", "minus_half_to_half": "inputs −0.5 to 0.5", "minus_1_to_1": "inputs −1 to 1",
+    "per_channel": "inputs per channel",
     "per_image": "inputs per image", "zca": "ZCA-whitened inputs", "batch_norm": "batch norm as first layer",
 }  # fmt: skip
 """Name → label; the baseline's own, 0 to 1, is `baseline`'s variant "plain"."""
