@@ -127,9 +127,10 @@ def normalised(x, kind: str, momentum: float, name: str):
 def scaled(images, how: str):
     """Images, (n, 32, 32, 3) with values from 0 to 255, as the first convolution gets them.
 
-    "raw": as they are. "0_to_1", "minus_half_to_half", "minus_1_to_1": in that range. "per_channel": each channel minus its mean, divided by
-    its standard deviation, both of the training images. "per_image": each image minus its mean, divided by its standard
-    deviation. "zca": as per channel, then `ZCAWhitening`. "batch_norm": by a batch normalisation that learns.
+    "raw": as they are. "0_to_1", "minus_half_to_half", "minus_1_to_1": in that range. "per_channel": each channel minus
+    its mean, divided by its standard deviation, both of the training images. "per_image": each image minus its mean,
+    divided by its standard deviation. "zca": as per channel, then `ZCAWhitening`. "batch_norm": by a batch
+    normalisation that learns.
     """
     if how == "raw":
         return images
