@@ -308,6 +308,8 @@ def test_differences_are_over_seeds_and_images_unless_asked_otherwise():
     found = stats.format_difference(runs.difference(ours, baseline, over="seeds and images"))
     assert f"{runs.labels[ours]} {found}" in drawing.alt
     assert "95 % over seeds and images" in drawing.alt
+    chosen = plots.differences(runs, baseline, [ours], name="x")
+    assert [label.get_text() for label in chosen.axes[0].get_yticklabels()] == [runs.labels[ours]]
     assert "over seeds and images" in drawing.axes[0].get_xlabel().replace("\n", " ")
 
 

@@ -127,11 +127,11 @@ def _lost(runs: Runs, variant: str) -> str:
 
 
 def differences(
-    runs: Runs, baseline: str, *, key: str = "test_accuracy", over: str = "seeds and images", name: str
+    runs: Runs, baseline: str, variants=None, *, key: str = "test_accuracy", over: str = "seeds and images", name: str
 ) -> Drawing:
     """Each variant minus the baseline, in percentage points: the mean with its 95 % interval, and a dot per seed, minus
-    the baseline's mean. over: as in `Runs.difference`."""
-    variants = [variant for variant in runs.recorded if variant != baseline]
+    the baseline's mean. variants: names, all others where none are given. over: as in `Runs.difference`."""
+    variants = list(variants or (variant for variant in runs.recorded if variant != baseline))
     figure, axes = new_figure(6.5, 0.7 * len(variants) + 1.35)
     ax, words, usual = axes[0][0], [], runs.values(baseline, key).mean()
     for row, variant in enumerate(variants):
