@@ -57,8 +57,8 @@ EXERCISES = {
         lambda: "B",
         feedback={
             "A": "Look at its interval in the table: does it exclude 1?",
-            "C": "The step was measured on a loop that three other steps had changed already. A part's gain depends "
-            "on the rest.",
+            "C": "The step was measured on a loop that three other steps had changed already. Compare its interval "
+            "with that of fit in bfloat16.",
             "D": "How many processors does the figure show, and do all have instructions for bfloat16?",
         },
         hint="Compare intervals, and ask on what each number was measured.",

@@ -22,7 +22,7 @@ def timing_bars(seconds: dict[str, list[float]], *, label: str, name: str) -> Dr
         words.append(f"{contender} {mean:.1f} s{times}")
     ax.set_yticks(range(len(seconds)), list(seconds))
     ax.invert_yaxis()
-    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.45 * max(max(rounds) for rounds in seconds.values())))
+    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.6 * max(max(rounds) for rounds in seconds.values())))
     return Drawing(figure, name, f"{label.capitalize()}: {'; '.join(words)}.")
 
 
