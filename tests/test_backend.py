@@ -1,5 +1,6 @@
 """TensorFlow's set-up: threads, quiet start, precision."""
 
+import gc
 import os
 
 import pytest
@@ -18,6 +19,21 @@ def test_importing_says_nothing_and_threads_can_be_chosen():
     found = python("from shathenet_utils import backend\nprint(backend.threads())", SHATHENET_THREADS="1")
     assert found.stdout == "{'inter_op': 1, 'intra_op': 1}\n"
     assert found.stderr == ""
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_looked_for_again_after_the_import_where_it_was_before(collects):
+    frozen, collected = gc.get_freeze_count(), gc.isenabled()
+    assert frozen > 100_000, "what TensorFlow is made of"
+    try:
+        (gc.enable if collects else gc.disable)()
+        with pytest.raises(ImportError), backend._uncollected():
+            assert not gc.isenabled()
+            raise ImportError
+        assert gc.isenabled() == collects
+    finally:
+        (gc.enable if collected else gc.disable)()
+    assert gc.get_freeze_count() == frozen, "nothing more where the import fails"
 
 
 def test_what_native_code_says_is_shown_only_where_the_import_fails(capfd):
