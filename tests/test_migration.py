@@ -17,6 +17,9 @@ MEASURED = (
     "versions", "date",
 )  # fmt: skip
 
+MEASURED_AGAIN = {"bench/waterfall.json"}
+"""Files whose measurement a later one has replaced, with more contenders."""
+
 
 def leaves(value):
     """Numbers and long texts (predictions, images) in the order in which a file holds them; names don't count."""
@@ -53,7 +56,7 @@ def test_every_number_of_the_records_before_is_there_still():
     before = json.loads(BEFORE.read_text(encoding="utf-8"))
     now = digests()
     lost = {path for found, path in before.items() if found not in now}
-    assert not lost
+    assert lost == MEASURED_AGAIN
 
 
 def test_a_changed_number_is_found(tmp_path):
