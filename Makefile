@@ -39,7 +39,8 @@ test: lint browser
 	@$(TEST)
 
 test-all: lint browser typescript extras
-	@$(TEST) -m ""
+	@$(TEST) -m "not alone"
+	@$(TEST) -m alone -n 0
 
 lint: set-up
 	@$(IN_VENV) -m ruff check --quiet .

@@ -546,7 +546,7 @@ class Cluster:
 def two_nodes(request):
     if importlib.util.find_spec("ray") is None:  # it must be imported only below: it then reads its environment
         missing = "needs Ray: .venv/bin/pip install -r requirements-cluster.txt"
-        everything = request.config.option.markexpr == ""  # `make test-all`, where nothing is left out
+        everything = "not slow" not in request.config.option.markexpr  # `make test-all`, where nothing is left out
         (pytest.fail if everything or os.environ.get("CI") else pytest.skip)(missing)
     folder = Path(tempfile.mkdtemp(prefix="r", dir="/tmp"))  # short: a socket's path has a limit
     nodes = Cluster(folder)

@@ -311,6 +311,7 @@ def ten_million():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize(("build", "goal"), [(ten_million, 30), (models.v1_2, 250)], ids=["ten million", "v1.2"])
 def test_the_lens_answers_within_a_frame_and_an_edit_blocks_nothing(opened, build, goal, capsys):
     """On an idle machine: a hover within 16 ms, an edit within `goal`, and the page never busy for 50 ms."""
