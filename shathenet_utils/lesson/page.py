@@ -26,7 +26,7 @@ def header(page: str, *experiments) -> Shown:
     counted as its fastest, which shared its machine least, and as the share of the cores that it used.
     """
     path = next((ROOT / "notebooks").glob(f"{page}_*.ipynb"))
-    minutes = section_minutes(json.loads(path.read_text()))
+    minutes = section_minutes(json.loads(path.read_text(encoding="utf-8")))
     total = sum(time for title, time in minutes.items() if not title.startswith("Appendix"))
     sentences = [f"About {total} minutes in all. The page runs from its records in about a minute."]
     if experiments:
