@@ -34,6 +34,7 @@ def baseline(
     normalisation: str = "none",
     norm_momentum: float = 0.9,
     initialiser: str = "glorot_uniform",
+    first_kernel: float = 1.0,
     activation: str = "relu",
     downsampling: str = "max",
     head: str = "dense",
@@ -50,13 +51,14 @@ def baseline(
     scaling: see `scaled`. normalisation, norm_momentum, activation: after each convolution, see `normalised`.
     initialiser: of all kernels and dense weights, in Keras's words; "truncated_normal" has standard deviation 0.05;
         "lsuv" takes its values from training images, see `blocks.LSUV`. Biases begin at 0.
+    first_kernel: by how much the initial kernel of conv1a is multiplied, with "glorot_uniform" and plain connections.
     downsampling: see `downsampled`; "stride" gives the last convolution of each stage a stride of 2.
     head: see `headed`; dense_units: of its hidden layer.
     dropout: before the last layer; spatial_dropout: of whole channels, after each downsampling; shares from 0, below 1.
     connections: of a stage's convolutions, see `residual_stage`, `dense_stage`, `inception_stage`.
 
     A convolution keeps its bias where a normalisation follows, so that nothing else differs from *plain*.
-    Raises ValueError for a word that is not among `CHOICES`, and for strides where connections are not plain.
+    Raises ValueError for a word that is not among `CHOICES`, and for two arguments that do not go together.
     """
     chosen = {
         "scaling": scaling, "normalisation": normalisation, "initialiser": initialiser, "activation": activation,
@@ -64,7 +66,10 @@ def baseline(
     }  # fmt: skip
     _check(chosen)
     initial = LSUV if initialiser == "lsuv" else functools.partial(keras.initializers.get, initialiser)
+    if first_kernel != 1 and (initialiser, connections) != ("glorot_uniform", "plain"):
+        raise ValueError("baseline: first_kernel needs glorot_uniform and plain connections.")
     convolution = functools.partial(_convolution, initial)
+    first = functools.partial(_multiplied_glorot, first_kernel) if first_kernel != 1 else initial
     finish = functools.partial(_finished, normalisation, norm_momentum, activation)
 
     images = keras.Input((32, 32, 3), name="images")
@@ -80,7 +85,8 @@ def baseline(
         else:
             for name in names:
                 strides = 2 if downsampling == "stride" and name == names[-1] else 1
-                x = finish(convolution(x, width, name, strides=strides), name)
+                make = functools.partial(_convolution, first) if name == "conv1a" else convolution
+                x = finish(make(x, width, name, strides=strides), name)
         x = downsampled(x, downsampling, stage, convolution, finish)
         if spatial_dropout:
             x = layers.SpatialDropout2D(spatial_dropout, name=f"drop{stage}")(x)
@@ -94,6 +100,11 @@ def _check(chosen: dict[str, str]) -> None:
             raise ValueError(f"baseline: {argument} must be one of {', '.join(CHOICES[argument])}, not {word!r}.")
     if chosen["downsampling"] == "stride" and chosen["connections"] != "plain":
         raise ValueError(f"baseline: with {chosen['connections']} connections, no convolution takes the stride.")
+
+
+def _multiplied_glorot(factor: float):
+    """The kernel of glorot_uniform, multiplied: its variance by the factor's square."""
+    return keras.initializers.VarianceScaling(factor**2, "fan_avg", "uniform")
 
 
 def _convolution(initial, x, width: int, name: str, kernel_size=3, strides: int = 1):

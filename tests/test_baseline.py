@@ -96,6 +96,9 @@ def test_what_does_not_go_together_is_one_sentence():
         baseline(connections="residual", downsampling="stride")
     with pytest.raises(ValueError, match="^baseline: inception connections need filters in multiples of 3, not 16"):
         baseline(connections="inception")
+    for other in ({"initialiser": "he_normal"}, {"connections": "residual"}):
+        with pytest.raises(ValueError, match="^baseline: first_kernel needs glorot_uniform and plain connections"):
+            baseline(first_kernel=2.0, **other)
 
 
 # Inputs
@@ -214,6 +217,16 @@ def test_with_lsuv_each_layers_output_begins_with_variance_1(normalisation, prec
 
 
 # Downsampling, heads, connections
+
+
+def test_a_first_kernel_is_multiplied_and_no_other():
+    """So a network on raw pixels with 1/255 begins as the one on values from 0 to 1."""
+    plain, large = built(), built(first_kernel=255.0)
+    for ours, theirs in zip(plain.weights, large.weights, strict=True):
+        factor = 255 if ours.path == "conv1a/kernel" else 1
+        np.testing.assert_allclose(theirs, factor * np.asarray(ours), rtol=1e-4, atol=1e-6)
+    raw = built(scaling="raw", first_kernel=1 / 255)
+    np.testing.assert_allclose(raw(IMAGES), plain(IMAGES), rtol=1e-3, atol=1e-4)
 
 
 def test_every_downsampling_halves_the_side_three_times():

@@ -25,6 +25,16 @@ SCALINGS = {
 }  # fmt: skip
 """Name → label; the baseline's own, 0 to 1, is `baseline`'s variant "plain"."""
 
+FIRST_KERNELS = {
+    "raw_small_kernel": ("inputs 0 to 255, first kernels / 255", {"scaling": "raw", "first_kernel": 1 / 255}),
+    "large_kernel": ("inputs 0 to 1, first kernels × 255", {"first_kernel": 255.0}),
+}
+"""Name → label, arguments: in what raw pixels differ from 0 to 1 when Adam trains on them, one difference at a time.
+
+A layer on raw pixels is one on values from 0 to 1 whose kernels are 255 times as large; and a step of Adam, whose size
+does not depend on the gradient's, then is 255 times as large, too. The first variant has the large steps only, the
+second the large initial kernels only."""
+
 
 def _study() -> Experiment:
     """Which optimizer, which widths, how many epochs? Validation only, a run each."""
@@ -74,4 +84,9 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
             **FIVE | {"planned": False},
         ),
         *tuned("normalisation", "How should the inputs be scaled?", inputs, rates, chosen, **FIVE),
+        *tuned(
+            "first_kernel", "What do raw pixels cost with Adam: the large initial outputs, or the first layer's steps?",
+            (changed(name, label, arguments) for name, (label, arguments) in FIRST_KERNELS.items()),
+            dict.fromkeys(FIRST_KERNELS, around(1e-3)), chosen, **FIVE,
+        ),
     )  # fmt: skip
