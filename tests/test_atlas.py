@@ -298,6 +298,19 @@ def test_seconds_are_compared_on_one_kind_of_machine_alone(labels):
     assert found.relative_seconds("change", "last") == pytest.approx(2)
 
 
-def test_the_first_version_is_declared_with_five_seeds():
-    name, _, first = lineage.FIRST.partition("/")
-    assert len(book.load_experiment(name).seeds_of(book.load_experiment(name).variant(first))) == 5
+@pytest.mark.parametrize(
+    ("accuracies", "kept"),
+    [({"a": 0.7, "b": 0.75}, "b"), ({"a": 0.75, "b": 0.5}, "a"), ({"a": 0.6, "b": 0.5}, None), ({}, None)],
+)
+def test_of_several_changes_the_best_on_validation_is_kept(labels, accuracies, kept):
+    recorded = {
+        name: [run(accuracy, seed, seconds=10.0, variant=name) for seed in range(5)]
+        for name, accuracy in {"last": 0.6, **accuracies}.items()
+    }
+    assert lineage.kept(Runs("lineage", recorded), accuracies, "last") == kept
+
+
+@pytest.mark.parametrize("version", lineage.VERSIONS)
+def test_every_version_is_declared_with_five_seeds(version):
+    name, _, variant = lineage.VERSIONS[version].partition("/")
+    assert len(book.load_experiment(name).seeds_of(book.load_experiment(name).variant(variant))) == 5

@@ -1,12 +1,13 @@
 """The lineage from v1.3 on: which changes a next version keeps, by a rule that page 05 states beforehand."""
 
 import dataclasses
+from collections.abc import Iterable
 
 from shathenet_utils import stats
 from shathenet_utils.runs import Runs
 
-FIRST = "baseline/plain"
-"""v1.3, as "experiment/variant"; later versions are variants of the experiment `lineage`."""
+VERSIONS = {"v1.3": "baseline/plain"}
+"""Version → what it is, as "experiment/variant"; a change that a page keeps makes the next one."""
 TOLERATED, SAVED = 0.003, 0.2
 """How much accuracy a change may cost, and what share of the seconds it must then save."""
 
@@ -44,3 +45,10 @@ def verdict(runs: Runs, change: str, last: str) -> Verdict:
     else:
         why = f"{found}: neither clearly better, nor as good and a fifth faster."
     return Verdict(gains or saves, difference, seconds, why)
+
+
+def kept(runs: Runs, changes: Iterable[str], last: str) -> str | None:
+    """Of the changes that the rule keeps, the one with the highest validation accuracy; None where it keeps none.
+    Raises as `verdict` does."""
+    passed = [change for change in changes if verdict(runs, change, last).kept]
+    return max(passed, key=lambda change: runs.mean_ci(change, "validation_accuracy").mean, default=None)
