@@ -279,6 +279,15 @@ def test_the_rule_looks_at_validation_and_not_at_the_test_set(labels):
     assert judged.difference("change", "last").low <= 0
 
 
+@pytest.mark.parametrize(("growth", "kept"), [(1, True), (2, True), (2.01, False), (0.5, True)])
+def test_a_change_may_double_the_parameters_and_no_more(labels, growth, kept):
+    found = runs(0.6, 0.75)
+    for record in found.recorded["change"]:
+        record["parameters"] = growth * found.recorded["last"][0]["parameters"]
+    verdict = lineage.verdict(found, "change", "last")
+    assert (verdict.kept, "too many" in verdict.why) == (kept, not kept)
+
+
 def test_one_seed_or_a_diverged_one_decides_nothing(labels):
     with pytest.raises(ValueError, match="^change needs two seeds or more, and none that diverged"):
         lineage.verdict(runs(0.6, 0.7, seeds=1), "change", "last")

@@ -1,7 +1,7 @@
 """The lineage and the ledger: the book's networks, in a table and a figure, from the records."""
 
 from shathenet_utils import records, stats
-from shathenet_utils.book import load_experiment
+from shathenet_utils.book import lineage, load_experiment
 
 # The book's lineage: version → the experiment that decides it. The version is the variant best on validation.
 VERSIONS = {"v1.0": "v1_0"}
@@ -13,6 +13,7 @@ LEDGER = {
     "v1.1": ("v1_1", "original_3e-4", "original_v1_1"),
     "v1.1 with flip and shift": ("v1_1", "flip_translate", None),
     "v1.2": ("v1_2", "original", "original_v1_2"),
+    **{version: (*place.split("/"), None) for version, place in lineage.VERSIONS.items()},
     "frozen EfficientNet-Lite0, image augmentation": ("lite0", "all", "original_inception_v3"),
     "airbench 64/128/128, our implementation": ("airbench", "epochs_12", None),
 }

@@ -10,6 +10,8 @@ VERSIONS = {"v1.3": "baseline/plain"}
 """Version → what it is, as "experiment/variant"; a change that a page keeps makes the next one."""
 TOLERATED, SAVED = 0.003, 0.2
 """How much accuracy a change may cost, and what share of the seconds it must then save."""
+GROWTH = 2
+"""In how many times as many parameters, trained or not, a change may end. Page 05 says why and when it was added."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Verdict:
 
 def verdict(runs: Runs, change: str, last: str) -> Verdict:
     """The rule: a change of the last version is kept if the interval of its difference on validation, over seeds and
-    images, lies above zero, or if its lower end lies above −0.3 points and the change saves a fifth of the seconds.
+    images, lies above zero, or if its lower end lies above −0.3 points and the change saves a fifth of the seconds; and
+    if it does not more than double the parameters.
 
     runs: hold both variants, each with all of its seeds. Raises ValueError where one has a single seed or diverged, and
     as `Runs.difference` does.
@@ -35,16 +38,19 @@ def verdict(runs: Runs, change: str, last: str) -> Verdict:
             raise ValueError(f"{variant} needs two seeds or more, and none that diverged, to be judged.")
     difference = runs.difference(change, last, "validation_accuracy")
     seconds = runs.relative_seconds(change, last)
+    parameters, before = (runs.recorded[variant][0]["parameters"] for variant in (change, last))
     gains = difference.low > 0
     saves = seconds is not None and seconds <= 1 - SAVED and difference.low > -TOLERATED
     found = f"{stats.format_difference(difference)} on validation"
-    if gains:
+    if parameters > GROWTH * before:
+        why = f"{found}, with {parameters / before:.0f} times the parameters: too many."
+    elif gains:
         why = f"{found}: the interval lies above zero."
     elif saves:
         why = f"{found}, in {seconds:.0%} of the seconds: not clearly worse, and faster."
     else:
         why = f"{found}: neither clearly better, nor as good and a fifth faster."
-    return Verdict(gains or saves, difference, seconds, why)
+    return Verdict(parameters <= GROWTH * before and (gains or saves), difference, seconds, why)
 
 
 def kept(runs: Runs, changes: Iterable[str], last: str) -> str | None:
