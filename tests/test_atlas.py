@@ -323,3 +323,11 @@ def test_of_several_changes_the_best_on_validation_is_kept(labels, accuracies, k
 def test_every_version_is_declared_with_five_seeds(version):
     name, _, variant = lineage.VERSIONS[version].partition("/")
     assert len(book.load_experiment(name).seeds_of(book.load_experiment(name).variant(variant))) == 5
+
+
+def test_a_version_is_what_the_rule_keeps_of_its_pages_changes():
+    """v1.4, of page 05."""
+    experiment = book.load_experiment("normalisation")
+    changes = [variant.name for variant in experiment.variants if not variant.name.endswith("_normalised")]
+    found = book.load_experiment("baseline").load().joined(experiment.load())
+    assert f"normalisation/{lineage.kept(found, changes, 'plain')}" == lineage.VERSIONS["v1.4"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from shathenet_utils import stats
 from shathenet_utils.runs import Runs
 
-VERSIONS = {"v1.3": "baseline/plain"}
+VERSIONS = {"v1.3": "baseline/plain", "v1.4": "normalisation/minus_1_to_1"}
 """Version → what it is, as "experiment/variant"; a change that a page keeps makes the next one."""
 TOLERATED, SAVED = 0.003, 0.2
 """How much accuracy a change may cost, and what share of the seconds it must then save."""

@@ -83,7 +83,9 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
             sweep_question="At which learning rates do the two networks train, and which suits each?",
             **FIVE | {"planned": False},
         ),
-        *tuned("normalisation", "How should the inputs be scaled?", inputs, rates, chosen, **FIVE),
+        *tuned(
+            "normalisation", "How should the inputs be scaled?", inputs, rates, chosen, **FIVE | {"planned": False},
+        ),
         *tuned(
             "first_kernel", "What do raw pixels cost with Adam: the large initial outputs, or the first layer's steps?",
             (changed(name, label, arguments) for name, (label, arguments) in FIRST_KERNELS.items()),
