@@ -89,6 +89,6 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         *tuned(
             "first_kernel", "What do raw pixels cost with Adam: the large initial outputs, or the first layer's steps?",
             (changed(name, label, arguments) for name, (label, arguments) in FIRST_KERNELS.items()),
-            dict.fromkeys(FIRST_KERNELS, around(1e-3)), chosen, **FIVE,
+            dict.fromkeys(FIRST_KERNELS, around(1e-3)), chosen, **FIVE | {"planned": False},
         ),
     )  # fmt: skip
