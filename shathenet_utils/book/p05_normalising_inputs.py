@@ -58,7 +58,7 @@ def _study() -> Experiment:
         for network, arguments in NETWORKS.items()
     )  # fmt: skip
     question = "Which optimizer, learning rates, widths and epochs suit the baseline of part II?"
-    return Experiment("baseline_study", question, (*by_rate, *by_size), sweep=True, threads=1, planned=True)
+    return Experiment("baseline_study", question, (*by_rate, *by_size), sweep=True, threads=1)
 
 
 def experiments(chosen: Chosen) -> tuple[Experiment, ...]:

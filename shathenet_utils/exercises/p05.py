@@ -99,10 +99,10 @@ EXERCISES = {
         reference=lambda: "B",
         feedback={
             "A": "at their best learning rate raw pixels reach more than six times the accuracy of chance.",
-            "C": "the two dots are closer than two runs that differ only in the seed.",
+            "C": "at the three smaller learning rates the two are as close as runs that differ in the seed only.",
             "D": "look at the right end of each line.",
         },
-        hint="Go up a vertical line at 3e-4: which of the two dots is higher? Then compare the two ringed ones.",
+        hint="Compare raw pixels with values from 0 to 1 on a vertical line at 3e-4, then on one at 3e-3.",
     ),
     "05.5": Exercise(
         reference=_is_kept,
