@@ -38,20 +38,24 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     """What the page declares, with the learning rates that are chosen by now."""
     longer = (
         _augmented(
-            name, _rate_of(name), {"epochs": LONG}, seeds=COSTLY, pilot=name not in ("none", "flip_translate_4")
+            name, _rate_of(name), {"epochs": LONG}, seeds=COSTLY, pilot=name in ("original", "cutout", "mixup")
         )
-        for name in ("none", "flip_translate_4", "original", "cutout", "mixup")
+        for name in ("none", "flip_translate_4", "vertical_flip", "original", "cutout", "mixup")
     )  # fmt: skip
     few = (
         _augmented(name, "augmentation_tenth_sweep/none", {"epochs": 80}, images_per_class=TENTH, seeds=COSTLY)
-        for name in ("none", "flip", "flip_translate_4", "original", "cutout", "mixup")
+        for name in ("none", "flip", "flip_translate_4", "vertical_flip", "original", "cutout", "mixup")
     )
     return (
         *tuned(
             "augmentation", "What does each kind of image augmentation gain?",
-            (_augmented(name, _rate_of(name)) for name in KINDS), dict.fromkeys(_OWN_RATE, PLAIN_RATES), chosen, **FIVE,
+            (_augmented(name, _rate_of(name)) for name in KINDS), dict.fromkeys(_OWN_RATE, PLAIN_RATES), chosen,
+            keep_weights=("flip_translate_4", "vertical_flip", "mixup"), **FIVE,
         ),
-        *tuned("augmentation_long", "What does it gain with three times the epochs?", longer, {}, chosen, **FIVE),
+        *tuned(
+            "augmentation_long", "What does it gain with three times the epochs?", longer, {}, chosen,
+            keep_weights=("none", "flip_translate_4"), **FIVE,
+        ),
         *tuned(
             "augmentation_tenth", "What does it gain with a tenth of the images?", few, {"none": around(3e-3)}, chosen,
             **FIVE,
