@@ -111,6 +111,15 @@ def test_a_variant_has_its_label_and_never_its_code_name(draw):
         assert "better" not in words and "plain" not in words
 
 
+@pytest.mark.parametrize("seconds", [{"a": [1.0], "b": [2.5]}, {"a": [1.0, 1.1], "a long name": [0.001]}])
+def test_timing_bars_leave_room_for_their_labels(seconds):
+    drawing = plots.timing_bars(seconds, label="seconds per epoch", name="timing_bars")
+    drawing.figure.draw_without_rendering()
+    ax = drawing.axes[0]
+    ends = [label.get_window_extent().x1 for label in ax.texts]
+    assert max(ends) <= ax.get_window_extent().x1
+
+
 def test_timing_bars_say_how_many_times_as_fast_as_the_first():
     seconds = {"theirs": [3.0, 5.0], "ours": [1.0, 1.0]}
     drawing = plots.timing_bars(seconds, label="seconds per epoch", name="timing_bars")

@@ -101,7 +101,8 @@ EXERCISES = {
             "C": "at the three smaller learning rates the two are as close as runs that differ in the seed only.",
             "D": "look at the right end of each line.",
         },
-        hint="Compare raw pixels with values from 0 to 1 on a vertical line at 3e-4, then on one at 3e-3.",
+        hint="Compare raw pixels with values from 0 to 1 on a vertical line at 3e-4, then on one at 3e-3. Then per "
+        "channel with values from 0 to 1, at 3e-3 and at 0.01.",
     ),
     "05.5": Exercise(
         reference=_is_kept,

@@ -146,7 +146,9 @@ def differences(
     ax.set_yticks(range(len(variants)), [runs.labels[variant] for variant in variants])
     ax.set_ylim(len(variants) - 0.4, -0.6)
     quantity = key.replace("_", " ")
-    label = f"{quantity} in percentage points,\nminus that of\n{runs.labels[baseline]}\n(95 % interval over {over})"
+    other = runs.labels[baseline]
+    other = f"minus that of{' ' if len(other) <= 25 else chr(10)}{other}"
+    label = f"{quantity} in percentage points,\n{other}\n(95 % interval over {over})"
     ax.set_xlabel(label)
     return Drawing(figure, name, f"Difference to {runs.labels[baseline]} (95 % over {over}): {'; '.join(words)}.")
 

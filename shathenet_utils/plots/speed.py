@@ -10,20 +10,33 @@ def timing_bars(seconds: dict[str, list[float]], *, label: str, name: str) -> Dr
     first."""
     figure, axes = new_figure(6.5, 0.42 * len(seconds) + 0.8)
     ax = axes[0][0]
-    first, words = np.mean(next(iter(seconds.values()))), []
+    first, words, labels = np.mean(next(iter(seconds.values()))), [], []
     for row, (contender, rounds) in enumerate(seconds.items()):
         mean = np.mean(rounds)
         ax.barh(row, mean, color=PALETTE[0], alpha=0.45, height=0.62)
         ax.plot(rounds, np.full(len(rounds), row), "o", color="black", markersize=3, alpha=0.7)
         times = "" if row == 0 else f", {first / mean:.2f} times as fast"
-        ax.annotate(
-            f"{mean:.1f} s{times}", (max(rounds), row), (5, 0), textcoords="offset points", va="center", fontsize=9
-        )
+        place = {"xytext": (5, 0), "textcoords": "offset points", "va": "center", "fontsize": 9}
+        labels.append(ax.annotate(f"{mean:.1f} s{times}", (max(rounds), row), **place))
         words.append(f"{contender} {mean:.1f} s{times}")
     ax.set_yticks(range(len(seconds)), list(seconds))
     ax.invert_yaxis()
-    ax.set(xlabel=f"{label}; dots: rounds", xlim=(0, 1.6 * max(max(rounds) for rounds in seconds.values())))
+    ax.set(xlabel=f"{label}; dots: rounds")
+    ax.set_xlim(0, _room_for(labels, ax))
     return Drawing(figure, name, f"{label.capitalize()}: {'; '.join(words)}.")
+
+
+def _room_for(labels, ax) -> float:
+    """Where an axis that begins at 0 must end so that no label, which begins at its own x, leaves it."""
+    for label in labels:
+        label.set_in_layout(False)  # else the axes shrink to hold a label that begins near their end
+    ax.figure.draw_without_rendering()
+    width = ax.get_window_extent().width
+    ends = [
+        label.xy[0] * width / (width - label.get_window_extent().width - 10)
+        for label in labels
+    ]  # fmt: skip
+    return 1.02 * max(ends)
 
 
 def stacked_bars(parts: dict[str, dict[str, float]], *, label: str, name: str) -> Drawing:
