@@ -197,6 +197,15 @@ def test_an_address_that_is_changed_by_hand_is_followed(opened, network):
     until(page, "window.lens.state.channel === 2 && window.lens.state.image === 1")
 
 
+def test_an_address_is_followed_even_where_the_lens_writes_its_own_just_then(opened, network):
+    page = opened(network, IMAGES, before=HELD)
+    page.evaluate("""() => {
+      location.hash = '#channel=2&image=1';
+      window.held.forEach((then) => then());  // the event that the address has changed comes after
+    }""")
+    until(page, "window.lens.state.channel === 2 && window.lens.state.image === 1")
+
+
 def test_of_two_lenses_the_address_holds_what_the_first_looks_at(opened, network):
     beside = {"shown": lens.compare(*(lens.Lens(payload.payload(network, IMAGES), {}) for _ in range(2)))}
     page = opened(**beside, before=HELD)

@@ -267,7 +267,8 @@ export function render(el, data, options = {}) {
     if (!event.ctrlKey && !event.metaKey) event.stopPropagation();  // and so do those of other hosts
   });
   void set({ ...data.view, ...fromAddress(state, hash) });
-  if (options.address) addEventListener("hashchange", () => void set(fromAddress(state, location.hash)));
+  // not location.hash: by now the lens may have written there what it looked at before
+  if (options.address) addEventListener("hashchange", ({ newURL }) => void set(fromAddress(state, new URL(newURL).hash)));
   redraw("image", "own", ...(busy ? [] : ["pass"]));
   return {
     state, set, network, count, ready, own: lens.own, stop: work.stop,
