@@ -63,6 +63,6 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         ),
         *tuned(
             "regularisation_few", "What does it gain with 500 images per class?", few, {"none": around(3e-3)}, chosen,
-            keep_weights=("none", *KINDS), **FIVE,
+            keep_weights=("none", *KINDS, "l2_strong", "spatial_dropout_strong"), **FIVE,
         ),
     )  # fmt: skip
