@@ -86,22 +86,13 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
     with_he = {
         name: Variant(name, "v1_2", _KERNELS, _he(arguments), label) for name, (arguments, label) in KERNELS.items()
     }
-    longer = [
-        dataclasses.replace(
-            with_he[name], recipe=dataclasses.replace(_KERNELS, epochs=24), tuned_by=f"v1_2_kernels_he_sweep/{name}"
-        )
-        for name in ("3x3", "side_by_side")
-    ]
-    return (
-        *_RECORDED,
-        *tuned(
-            "v1_2_kernels_he",
-            "At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
-            with_he.values(), dict.fromkeys(KERNELS, (1e-4, 3e-4, 1e-3, 3e-3)),
-            chosen, epochs=3, planned=True, threads=1,
-        ),
-        *tuned(
-            "v1_2_kernels_long", "Does the order of the two that decide stay, with three times the epochs?", longer, {},
-            chosen, planned=True, threads=1,
-        ),
+    sweep, final = tuned(
+        "v1_2_kernels_he",
+        "At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
+        with_he.values(), dict.fromkeys(KERNELS, (1e-4, 3e-4, 1e-3, 3e-3)),
+        chosen, epochs=3, planned=True, threads=1,
     )  # fmt: skip
+    recorded = {variant.config_hash() for experiment in _RECORDED for variant in experiment.variants}
+    # The sweep chose for "side by side" what `v1_2_initialisation` was trained with: one configuration, one record.
+    to_do = tuple(variant for variant in final.variants if variant.config_hash() not in recorded)
+    return *_RECORDED, sweep, dataclasses.replace(final, variants=to_do)
