@@ -17,8 +17,8 @@ KINDS = {
     "vertical_flip": (Augmentation(vertical_flip=True), "vertical flip"),
 }
 """Name → (augmentation, label); none is `baseline`'s variant "plain"."""
-_OWN_RATE = ("flip_translate_4", "original")
-"""The two that change images most: if their best learning rate is that of none, it serves the others."""
+_OWN_RATE = ("flip_translate_4", "original", "rotation", "cutout", "mixup", "vertical_flip")
+"""The others are parts of `flip_translate_4`: if its best learning rate is that of none, it serves them, too."""
 TENTH = 450
 """Images per class, of 4,500."""
 
