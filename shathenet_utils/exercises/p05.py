@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 
-from shathenet_utils import datasets
 from shathenet_utils.book import lineage
 from shathenet_utils.exercises import Exercise
+from shathenet_utils.exercises.images import page_data
 
 _RNG = np.random.default_rng(5)
 _TRAIN = _RNG.uniform(0, 1, (6, 4, 4, 3))
@@ -32,7 +32,7 @@ def _training_is_wrong(value, steps):
     learning_rate, loss = (float(number) for number in value)
     if not 0 < learning_rate < math.inf:
         return "the first number should be the learning rate, larger than zero."
-    data = _data()
+    data = page_data()
     right = _linear_loss(data.train_images[:500], data.train_labels[:500], learning_rate, steps)
     if not abs(loss - right) < 0.01:
         return f"with the learning rate {learning_rate:.3g} the loss should be {right:.3f} nats."
@@ -55,14 +55,6 @@ def _linear_loss(images, labels, learning_rate, steps):
 def _log_softmax(logits):
     shifted = logits - logits.max(axis=1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-
-
-def _data():
-    """The page's data: CIFAR-10, or its stand-in."""
-    try:
-        return datasets.cifar10(download=False)
-    except datasets.DatasetError:
-        return datasets.toy_shapes()
 
 
 def _is_kept(low, high, seconds):
