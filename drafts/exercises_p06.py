@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from shathenet_utils.exercises import Exercise
+from shathenet_utils.exercises.images import page_data
 
 _RNG = np.random.default_rng(6)
 _IMAGES = _RNG.integers(0, 256, (4, 8, 10, 3), np.uint8)
@@ -62,10 +63,11 @@ def _accuracies_are_wrong(value, flip_mode, epochs):
         return "each of the four is an accuracy, a fraction between 0 and 1."
     if len({round(float(number), 4) for number in value}) < 3:
         return "several of the four are equal: are the networks, and the images, different ones?"
-    if without_upright < 0.2 or with_upright < 0.2:
-        return f"a network trained for {epochs} epochs does better than that on upright images: is it the trained one?"
+    is_real = page_data().name == "cifar10"  # the stand-in's shapes are harder to learn
+    if is_real and min(without_upright, with_upright) < 0.2:
+        return f"after {epochs} epochs it should be better than that on upright images: use the seed of the exercise."
     fall_without, fall_with = without_upright - without_turned, with_upright - with_turned
-    if fall_with > fall_without - 0.02:
+    if fall_with > fall_without + (-0.02 if is_real else 0.05):
         return (
             "the network trained with vertical flip should lose less when images are turned upside down than the one "
             "trained without: are the four in the order that is asked for?"
