@@ -38,8 +38,8 @@ def _initialiser_is_wrong(initialiser):
 
 
 def _factor():
-    """The factor that makes the product of the 19 layers' factors 1, in the page's network for images of 16×16."""
-    channels, side, logarithm, variance = 3, 16, 0.0, (0.05 * 0.8796) ** 2
+    """The factor that makes the product of the 19 layers' factors 1, in the page's network for images of 8×8."""
+    channels, side, logarithm, variance = 3, 8, 0.0, (0.05 * 0.8796) ** 2
     for filters in (8, 16, 32):
         for _ in range(6):
             if channels != 3:
