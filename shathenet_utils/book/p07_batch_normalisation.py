@@ -35,7 +35,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         changed(name, label, {"normalisation": name}, seeds=COSTLY) for name, label in _RELATIVES.items()
     ]  # fmt: skip
     sizes = [_batches(size, of) for size in (32, 512) for of in ("plain", "normalised")]
-    smallest = _batches(8, "plain", pilot=True), _batches(8, "normalised")
+    smallest = _batches(8, "plain"), _batches(8, "normalised")
     return (
         *tuned(
             "batch_norm", "Does batch normalisation belong before or after the activation?", (after,),
