@@ -87,8 +87,8 @@ EXERCISES = {
         cases=[(0,)],
         accepts=_one_factor_is_wrong,
         expects="the factor, near 3, and the validation accuracy, two numbers",
-        hint="A factor of c multiplies each layer's mean square by c². Between the first layer and the logits there are "
-        "19 layers: c to the power of 38 should make up for what the theory says is lost.",
+        hint="A factor of c multiplies each layer's mean square by c². After the first layer come "
+        "19 more: c to the power of 38 should make up for what the theory says is lost.",
     ),
     "08.5": Exercise(
         reference=lambda: "B",
