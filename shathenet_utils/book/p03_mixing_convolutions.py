@@ -64,9 +64,7 @@ _RECORDED = (
         name="v1_2_initialisation",
         question="Do branches reach more with He initialisation, which suits each kernel's size?",
         variants=(
-            Variant(
-                "side_by_side", "v1_2", _KERNELS, _he(KERNELS["side_by_side"][0]), "side by side, He initialisation"
-            ),
+            Variant("side_by_side", "v1_2", _KERNELS, _he(KERNELS["side_by_side"][0]), "side by side"),
         ),
         quick_epochs=3,
     ),
@@ -90,7 +88,7 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         "v1_2_kernels_he",
         "At equal parameters, which kernels, with He initialisation and each at its own learning rate?",
         with_he.values(), dict.fromkeys(KERNELS, (1e-4, 3e-4, 1e-3, 3e-3)),
-        chosen, epochs=3, planned=True, threads=1,
+        chosen, epochs=3, threads=1,
     )  # fmt: skip
     recorded = {variant.config_hash() for experiment in _RECORDED for variant in experiment.variants}
     # The sweep chose for "side by side" what `v1_2_initialisation` was trained with: one configuration, one record.
