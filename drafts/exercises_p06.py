@@ -33,10 +33,11 @@ def _cut_mix_is_wrong(value, image, other, row, column, side):
     if len(wrong):
         place = tuple(int(at) for at in wrong[0])
         inside = np.array_equal(expected[place], other[place])
-        return f"the pixel in row {place[0]}, column {place[1]} should be that of the {'second' if inside else 'first'}."
+        owner = "second" if inside else "first"
+        return f"the pixel in row {place[0]}, column {place[1]} should be that of the {owner}."
     right = 1 - pasted / (image.shape[0] * image.shape[1])
     if not math.isclose(share, right, abs_tol=1e-6):
-        return f"the image is as it should be; but {pasted} of its pixels are the second's, so the share is {right:.4g}."
+        return f"the image is right; but {pasted} of its pixels are the second's, so the share is {right:.4g}."
     return ""
 
 
@@ -53,7 +54,7 @@ def _layers_are_wrong(value, degrees, pixels, side):
     ):  # fmt: skip
         if not np.allclose(bounds, (-pixels / side, pixels / side)):
             most = side * max(abs(bound) for bound in bounds)
-            return f"it shifts {direction} by up to {most:,.4g} pixels, not {pixels}: a factor is a fraction of the side."
+            return f"it shifts {direction} by up to {most:,.4g} pixels, not {pixels}: a factor is a share of the side."
     return ""
 
 
@@ -89,15 +90,15 @@ EXERCISES = {
         ],
         accepts=_cut_mix_is_wrong,
         expects="the mixed image, and the fraction of its pixels that are the first image's",
-        hint="As in cut_square, but with other[…] of the same rows and columns on the right-hand side. Count the pixels "
-        "of the square that lie inside the image.",
+        hint="As in cut_square, but with other[…] of the same rows and columns on the right-hand side. Count the "
+        "pixels of the square that lie inside the image.",
     ),
     "06.3": Exercise(
         reference=None,
         cases=[(15, 4, 32), (90, 2, 64)],
         accepts=_layers_are_wrong,
         expects="a list of two layers, RandomRotation and RandomTranslation",
-        hint="help(layers.RandomRotation) says in which unit its factor is. A shift of 4 of 32 pixels was 4 / 32 above.",
+        hint="help(layers.RandomRotation) names its factor's unit. A shift of 4 of 32 pixels was 4 / 32 above.",
     ),
     "06.4": Exercise(
         reference=None,

@@ -1,4 +1,4 @@
-"""References of page 07's exercises: group norm, a gradient, a running average, folding, a training, a sweep to read."""
+"""References of page 07's exercises: group norm, a gradient, an average, folding, a training, a sweep to read."""
 
 import math
 
@@ -45,7 +45,7 @@ def _tenfold_is_wrong(value, learning_rate):
     plain, normalised, factor = (float(number) for number in value)
     guessing = math.log(10)
     if math.isfinite(plain) and plain < guessing - 0.05:
-        return f"plain reached {plain:.2f} nats: are all of its six kernels ten times as large? The first loss is plain's."
+        return f"plain reached {plain:.2f} nats: are all of its six kernels ten times as large?"
     if not math.isfinite(normalised) or normalised > guessing:
         return (
             f"normalised ended at {normalised:.3g} nats, and guessing is {guessing:.2f}: is it the second number, and "
