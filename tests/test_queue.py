@@ -53,7 +53,7 @@ queue.LOOK_AGAIN = 0.5
 
 PRETENDING = """
 import math, signal, time, types
-from shathenet_utils import estimates, runner
+from shathenet_utils import estimates, files, runner
 
 estimates._arithmetic = lambda name, arguments: (1000, 0, 0)
 threads = int(os.environ.get("SHATHENET_THREADS", 0))
@@ -76,7 +76,7 @@ def pretend(run, data, seconds, on_epoch, *_):
                 raise ValueError("it can't be trained.")
             if run.variant.name.startswith("deadly"):
                 os.kill(os.getpid(), signal.SIGKILL)
-            path.write_text(str(epoch))
+            files.write_text(path, str(epoch))  # whole, whenever it is stopped
             log("epoch", name, epoch)
             print("what libraries print on stderr" * 100, file=sys.stderr)
             if on_epoch:
@@ -310,7 +310,7 @@ def test_ctrl_c_stops_everything_safely_and_the_same_call_goes_on(lab, whom):
     assert not any(alive(pid) for _, pid, _, _ in here.events("begins"))
     assert here.recorded() == ["one/c"]
     code, lines, _ = here.run("queue")
-    assert (code, lines[-1]) == (0, "2 of 2 runs done.")
+    assert (code, lines[-1]) == (0, "2 of 2 runs done."), lines
     for name, last in (("one/a/seed/0", 30), ("one/b/seed/0", 31)):
         assert [epoch for _, _, run, epoch in here.events("epoch") if run == name] == list(range(1, last + 1))
 

@@ -61,14 +61,6 @@ _RECORDED = (
         keep_weights=("side_by_side",),
     ),
     Experiment(
-        name="v1_2_initialisation",
-        question="Do branches reach more with He initialisation, which suits each kernel's size?",
-        variants=(
-            Variant("side_by_side", "v1_2", _KERNELS, _he(KERNELS["side_by_side"][0]), "side by side"),
-        ),
-        quick_epochs=3,
-    ),
-    Experiment(
         name="v1_2_branches",
         question="At equal parameters, which of the branches are worth theirs?",
         variants=tuple(
@@ -90,7 +82,11 @@ def experiments(chosen: Chosen) -> tuple[Experiment, ...]:
         with_he.values(), dict.fromkeys(KERNELS, (1e-4, 3e-4, 1e-3, 3e-3)),
         chosen, epochs=3, threads=1,
     )  # fmt: skip
-    recorded = {variant.config_hash() for experiment in _RECORDED for variant in experiment.variants}
-    # The sweep chose for "side by side" what `v1_2_initialisation` was trained with: one configuration, one record.
-    to_do = tuple(variant for variant in final.variants if variant.config_hash() not in recorded)
-    return *_RECORDED, sweep, dataclasses.replace(final, variants=to_do)
+    # What the sweep chose for "side by side" was recorded before it: one configuration, one record.
+    before = dataclasses.replace(with_he["side_by_side"], tuned_by=f"{sweep.name}/side_by_side")
+    (branches,) = tuned(
+        "v1_2_initialisation", "Do branches reach more with He initialisation, which suits each kernel's size?",
+        (before,), {}, chosen, quick_epochs=3,
+    )  # fmt: skip
+    to_do = tuple(variant for variant in final.variants if variant.name != before.name)
+    return *_RECORDED, branches, sweep, dataclasses.replace(final, variants=to_do)
