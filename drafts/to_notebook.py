@@ -1,4 +1,4 @@
-"""Writes a draft as a notebook: `python drafts/to_notebook.py drafts/06_augmentation.md notebooks/06_augmentation.ipynb`.
+"""Writes a draft as a notebook: `python drafts/to_notebook.py drafts/06_augmentation.md notebooks/06_….ipynb`.
 
 A draft is Markdown. A line `<!-- cell {"id": …, "kind": "code", "metadata": {…}} -->` begins each cell; the first line
 of the file holds the notebook's metadata in the same way.
