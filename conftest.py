@@ -52,14 +52,20 @@ def pytest_runtest_setup(item):
 
 LONGEST_FIRST = (
     "test_browser.py", "test_training.py", "test_pretrained.py", "test_survival.py", "test_bench.py", "test_queue.py",
-    "test_checkpoints.py", "test_front_door.py", "test_cluster.py",
+    "test_checkpoints.py", "test_notebooks.py", "test_front_door.py", "test_cluster.py",
 )  # fmt: skip
-"""Begun first, so that no worker is left with one at the end; what waits for other processes beside what computes."""
+"""Begun first, so that no worker is left with one at the end; what waits for other processes beside what computes.
+Then the pages, and the many short files last."""
 
 
 def pytest_collection_modifyitems(items):
     rank = {name: number for number, name in enumerate(LONGEST_FIRST)}
-    items.sort(key=lambda item: rank.get(Path(item.path).name, len(rank)))
+
+    def place(item):
+        path = Path(item.path)
+        return rank.get(path.name, len(rank) + (path.suffix != ".ipynb"))
+
+    items.sort(key=place)
     if not datasets.cifar10_is_here():
         for item in items:
             if item.get_closest_marker("needs_cifar10"):

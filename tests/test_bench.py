@@ -122,7 +122,7 @@ def test_a_contender_that_fails_is_one_sentence(data, contender, message):
 
 
 def test_every_contender_but_pytorch_trains_the_same_images(data):
-    network = bench.Network("thin_resnet", {}, Recipe(2, 20, 0.01, NESTEROV, augmentation=FLIP))
+    network = bench.Network("baseline", {"normalisation": "batch"}, Recipe(2, 20, 0.01, NESTEROV, augmentation=FLIP))
     names = [name for name in contenders.CONTENDERS if name != "PyTorch"]
     found = bench.alternate({name: (contenders.CONTENDERS[name], network) for name in names}, data, rounds=1)
     assert all(one["seconds"][0] > 0 for one in found.values())
@@ -156,7 +156,7 @@ def test_keras_trains_in_the_precision_that_its_contender_is_called_by(precision
     source = (
         "from shathenet_utils.benchmarks import bench, contenders\n"
         "from shathenet_utils.recipes import Recipe\n"
-        "network = bench.Network('thin_resnet', {}, Recipe(1, precision='mixed_bfloat16', schedule='cosine'))\n"
+        "network = bench.Network('baseline', {}, Recipe(1, precision='mixed_bfloat16', schedule='cosine'))\n"
         f"keras, model, optimizer = contenders._tutorial_network(network, {precision!r})\n"
         "kinds = {layer.compute_dtype for layer in model.layers if isinstance(layer, keras.layers.Conv2D)}\n"
         "print(*kinds, model.output.dtype, round(float(optimizer.learning_rate), 6))\n"

@@ -75,7 +75,7 @@ for build, seed, fields in (
     (models.v1_0, 0, {"batch_size": 40}),
     (models.v1_0, 1, {}),
     (models.v1_1, 0, ORIGINAL | {"precision": "mixed_bfloat16"}),
-    (models.thin_resnet, 0, SGD | {"precision": "mixed_bfloat16"}),
+    (lambda: models.baseline(normalisation="batch"), 0, SGD | {"precision": "mixed_bfloat16"}),
     (models.airbench, 0, AIRBENCH | {"precision": "mixed_bfloat16"}),
     (models.airbench, 0, dict(optimizer="muon", momentum=0.6, nesterov=True, learning_rate=0.1)),
 ):
