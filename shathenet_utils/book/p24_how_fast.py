@@ -51,6 +51,5 @@ EXPERIMENTS = (
                 "float32", "airbench", dataclasses.replace(_epochs(8), precision="float32"), label="8 epochs, float32"
             ),
         ),
-        planned=True,
     ),
 )
