@@ -9,9 +9,10 @@ import signal
 import tempfile
 from pathlib import Path
 
+import nbval.kernel
 import pytest
 
-from shathenet_utils import datasets
+from shathenet_utils import datasets, rerun
 
 NEEDS_DATA = "needs CIFAR-10: set SHATHENET_DATA to the folder that holds it"
 
@@ -33,6 +34,23 @@ def pytest_configure(config):
 
 def pytest_unconfigure(config):
     shutil.rmtree(config.shathenet_output, ignore_errors=True)
+
+
+class PageKernelManager(nbval.kernel.KernelManager):
+    """What nbval starts a page's kernel with, for several at a time: without ports that another may take meanwhile.
+
+    A kernel that has ended is not asked to end: nbval would wait for its answer for ever.
+    """
+
+    def __init__(self, **settings):
+        self._sockets = tempfile.TemporaryDirectory(prefix="shathenet-kernel-")
+        super().__init__(**rerun.socket_files(self._sockets.name), **settings)
+
+    def shutdown_kernel(self, now=False, restart=False):
+        super().shutdown_kernel(now=now or not self.is_alive(), restart=restart)
+
+
+nbval.kernel.KernelManager = PageKernelManager
 
 
 def pytest_collectstart(collector):

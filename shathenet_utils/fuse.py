@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from shathenet_utils.backend import keras, layers, ops, tf
+from shathenet_utils.machine import multiplies_bfloat16
 
 
 def _phases(factor: int, interpolation: str) -> np.ndarray:
@@ -178,6 +179,37 @@ def _normalised(x, scale, offset, epsilon: float, pixels: int):
     return normalised(x, tf.identity(scale), tf.identity(offset))  # values: its gradient takes no variables
 
 
+class WidenedConvolution(layers.Layer):
+    """A convolution of bfloat16 values that multiplies and adds in float32, as instructions for bfloat16 do: for
+    processors that have none.
+
+    conv: a built `Conv2D`, whose variables are shared. Inputs, kernel, outputs and gradients are rounded to bfloat16
+    where the layer itself rounds them, so that they agree with the layer's up to the order of the sums.
+    """
+
+    def __init__(self, conv, **arguments):
+        super().__init__(**arguments)
+        self.conv = conv
+
+    def call(self, images):
+        conv, half = self.conv, self.compute_dtype
+        kernel = ops.cast(ops.cast(conv.kernel, half), "float32")
+        outputs = ops.cast(conv.convolution_op(ops.cast(images, "float32"), kernel), half)
+        if conv.use_bias:
+            outputs = outputs + ops.cast(conv.bias, half)
+        return conv.activation(outputs)
+
+
+def _widens(layer) -> bool:
+    """Whether `WidenedConvolution` stands in for the layer."""
+    return (
+        type(layer) is layers.Conv2D
+        and layer.compute_dtype == "bfloat16"
+        and not multiplies_bfloat16()
+        and (layer.data_format, layer.groups, layer.activity_regularizer) == ("channels_last", 1, None)
+    )
+
+
 def _fuses(layer) -> bool:
     """Whether `FusedBatchNormalization` can stand in for the layer."""
     return (
@@ -192,7 +224,8 @@ def fuse_layers(model):
     """The same network, its variables shared, in the form that trains fastest here.
 
     Each pair (UpSampling2D, Conv2D) that allows it is computed by `FoldedUpsampling`, each batch normalisation of
-    images by `FusedBatchNormalization`. Where neither applies it is `model` itself.
+    images by `FusedBatchNormalization`, and, on a processor without instructions for it, each convolution of bfloat16
+    by `WidenedConvolution`. Where none of them applies it is `model` itself.
     """
     original = model
     if isinstance(model, keras.Sequential):
@@ -200,7 +233,8 @@ def fuse_layers(model):
     folded = _foldable(model)
     skipped = {upsampling.name for _, upsampling in folded.values()}
     fused = {layer.name for layer in model.layers if _fuses(layer)}
-    if not folded and not fused:
+    widened = {layer.name for layer in model.layers if _widens(layer)}
+    if not folded and not fused and not widened:
         return original
 
     def call(layer, images, **arguments):
@@ -211,6 +245,8 @@ def fuse_layers(model):
             return FoldedUpsampling(conv, upsampling.size[0], upsampling.interpolation, dtype=conv.dtype_policy)(images)
         if layer.name in fused:
             return FusedBatchNormalization(layer, dtype=layer.dtype_policy)(images, **arguments)
+        if layer.name in widened:
+            return WidenedConvolution(layer, dtype=layer.dtype_policy)(images)
         return layer(images, **arguments)
 
     return keras.models.clone_model(model, clone_function=lambda layer: layer, call_function=call)

@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 from shathenet_utils import ROOT, datasets, files, markers, progress
 
@@ -34,18 +35,28 @@ def check_data(notebook) -> None:
         _LOAD[name]()
 
 
+def socket_files(folder: str) -> dict[str, str]:
+    """Settings of a kernel manager: it talks to its kernel through files in a folder that is its own, no ports.
+
+    Jupyter looks for free ports, and its kernel opens them a moment later: where several kernels start side by side,
+    another program may have one of them by then, and the kernel ends at its start.
+    """
+    return {"transport": "ipc", "ip": str(Path(folder) / "kernel")}
+
+
 def execute(notebook, folder: Path):
     """Run a notebook's cells in a fresh kernel that works in `folder`; outputs are stored in the notebook itself.
 
     Raises nbclient's CellExecutionError where a cell fails.
     """
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    with progress.bar(len(code), "cells", unit="cell") as bar:
+    with progress.bar(len(code), "cells", unit="cell") as bar, tempfile.TemporaryDirectory() as sockets:
         client = NotebookClient(
             notebook,
             timeout=3600,
             kernel_name="python3",
             record_timing=False,
+            config=Config(KernelManager=socket_files(sockets)),
             extra_arguments=["--IPKernelApp.log_level=40"],  # else it warns that it listens on 127.0.0.1
             resources={"metadata": {"path": str(folder)}},
             on_cell_executed=lambda **_: bar.update(),

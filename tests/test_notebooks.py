@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import nbval.kernel
 import page_form
 import pytest
 from ipykernel.ipkernel import IPythonKernel
@@ -235,7 +236,7 @@ def test_its_solution_is_right_on_all_cases(exercise, monkeypatch):
 # nbval is as strict as it should be
 
 
-def nbval(*paths):
+def run_nbval(*paths):
     command = [
         sys.executable,
         "-m",
@@ -247,7 +248,7 @@ def nbval(*paths):
         "no:cacheprovider",
     ]
     return subprocess.run(
-        [*command, "-p", "no:xdist", "-o", "addopts=", *paths], capture_output=True, text=True, cwd=ROOT
+        [*command, "-p", "no:xdist", "-o", "addopts=", *paths], capture_output=True, text=True, cwd=ROOT, timeout=600
     )
 
 
@@ -273,9 +274,30 @@ def test_a_changed_output_fails(tmp_path, monkeypatch):
     figure.data["text/html"] = figure.data["text/html"].replace("class mean", "class median")
     printed.text = "1,001\n"
     nbformat.write(notebook, tmp_path / "changed.ipynb")
-    found = nbval(tmp_path / "same.ipynb", tmp_path / "changed.ipynb").stdout
+    found = run_nbval(tmp_path / "same.ipynb", tmp_path / "changed.ipynb").stdout
     assert "4 failed, 6 passed" in found, found
     assert "same.ipynb::" not in found.partition("short test summary")[2], found
+
+
+def test_kernels_side_by_side_share_no_ports(tmp_path):
+    """A port that was free when a kernel's manager looked may be another's when the kernel opens it."""
+    transport = "from ipykernel.kernelapp import IPKernelApp\nprint(IPKernelApp.instance().transport)"
+    notebook = new_notebook(cells=[new_code_cell(transport)])
+    assert rerun.execute(notebook, tmp_path).cells[0].outputs[0].text == "ipc\n"
+    kernel = nbval.kernel.RunningKernel(nbval.kernel.CURRENT_ENV_KERNEL_NAME, cwd=str(tmp_path))
+    try:
+        assert kernel.km.transport == "ipc"
+    finally:
+        kernel.stop()
+
+
+def test_a_kernel_that_ends_at_its_start_is_not_waited_for(tmp_path, monkeypatch):
+    startup = tmp_path / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00_end.py").write_text("import os\nos._exit(1)\n")
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    with pytest.raises(RuntimeError, match="Kernel died"):
+        nbval.kernel.RunningKernel(nbval.kernel.CURRENT_ENV_KERNEL_NAME, cwd=str(tmp_path))
 
 
 @pytest.mark.slow
@@ -288,7 +310,7 @@ def test_prints_the_same_without_data_and_after_a_reader_has_guessed(path, tmp_p
     kept = guesses.read_bytes() if guesses.exists() else None
     guesses.write_text('{"00.nearest": 50, "01.v1_0": 50}')
     try:
-        result = nbval(path)
+        result = run_nbval(path)
     finally:
         guesses.unlink() if kept is None else guesses.write_bytes(kept)
     assert result.returncode == 0, result.stdout
