@@ -196,7 +196,7 @@ class WidenedConvolution(layers.Layer):
         kernel = ops.cast(ops.cast(conv.kernel, half), "float32")
         outputs = ops.cast(conv.convolution_op(ops.cast(images, "float32"), kernel), half)
         if conv.use_bias:
-            outputs = outputs + ops.cast(conv.bias, half)
+            outputs = ops.add(outputs, ops.reshape(ops.cast(conv.bias, half), (1, 1, 1, conv.filters)))
         return conv.activation(outputs)
 
 

@@ -6,7 +6,7 @@ from helpers import tries
 from hypothesis import given
 from hypothesis import strategies as some
 
-from shathenet_utils import fuse
+from shathenet_utils import fuse, machine
 from shathenet_utils.backend import keras, layers, tf
 
 
@@ -264,3 +264,74 @@ def test_a_sequential_network_is_fast_too_and_shares_its_weights():
     assert [id(weight) for weight in fast.weights] == [id(weight) for weight in model.weights]
     images = np.random.default_rng(0).normal(size=(4, 6, 5, 3)).astype(np.float32)
     np.testing.assert_allclose(fast(images), model(images), atol=1e-5)
+
+
+# Convolutions of bfloat16 on a processor without instructions for it
+
+
+def in_bfloat16(**arguments):
+    """One convolution with random weights, in bfloat16."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input((9, 8, 3))
+    arguments = {"filters": 5, "kernel_size": 3, "bias_initializer": "normal", "dtype": "mixed_bfloat16"} | arguments
+    return keras.Model(images, layers.Conv2D(**arguments)(images))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"padding": "same", "activation": "relu"}, {"strides": 2}, {"dilation_rate": 2}, {"activation": "tanh"}],
+    ids=str,
+)
+def test_widening_changes_outputs_and_gradients_by_rounding_only(arguments, monkeypatch):
+    monkeypatch.setattr(fuse, "multiplies_bfloat16", lambda: False)
+    plain = in_bfloat16(**arguments)
+    widened, conv = fuse.fuse_layers(plain), plain.layers[-1]
+    assert widened is not plain
+    assert widened.output.dtype == plain.output.dtype == "bfloat16"
+    for ours, theirs in zip(outputs_and_gradients(widened, conv), outputs_and_gradients(plain, conv), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=0.02 * np.abs(theirs).max())
+
+
+def test_widening_rounds_where_bfloat16_does(monkeypatch):
+    """Inputs, kernel and outputs: their sum of products is exact until it is rounded."""
+    monkeypatch.setattr(fuse, "multiplies_bfloat16", lambda: False)
+    plain = in_bfloat16(use_bias=False)
+    images = np.random.default_rng(0).normal(size=(2, 9, 8, 3)).astype(np.float32)
+
+    def rounded(values):
+        return tf.cast(tf.cast(values, tf.bfloat16), tf.float32)
+
+    exact = tf.nn.conv2d(rounded(images), rounded(plain.layers[-1].kernel.value), 1, "VALID")
+    np.testing.assert_array_equal(tf.cast(fuse.fuse_layers(plain)(images), tf.float32), rounded(exact))
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"dtype": "float32"}, {"groups": 3, "filters": 6}, {"activity_regularizer": "l2"}], ids=str
+)
+def test_other_convolutions_are_not_widened(arguments, monkeypatch):
+    monkeypatch.setattr(fuse, "multiplies_bfloat16", lambda: False)
+    plain = in_bfloat16(**arguments)
+    assert fuse.fuse_layers(plain) is plain
+
+
+def test_where_the_processor_has_instructions_nothing_is_widened(monkeypatch):
+    monkeypatch.setattr(fuse, "multiplies_bfloat16", lambda: True)
+    plain = in_bfloat16()
+    assert fuse.fuse_layers(plain) is plain
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "multiplies"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        ("flags\t\t: fpu avx2 fma\n", False),
+        ("Features\t: fp asimd bf16\n", True),
+        ("model name\t: avx512f\n", False),
+        (None, False),
+    ],
+)
+def test_whether_a_processor_multiplies_bfloat16_is_read_off_its_flags(cpuinfo, multiplies, tmp_path):
+    path = tmp_path / "cpuinfo"
+    if cpuinfo is not None:
+        path.write_text(cpuinfo)
+    assert machine.multiplies_bfloat16(path) == multiplies
