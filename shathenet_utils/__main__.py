@@ -168,7 +168,7 @@ def _bench(arguments) -> None:
         elif arguments.name == "scaling":
             results = [_scaling(arguments.cluster or "auto", **options)]
         else:
-            names = [arguments.name] if arguments.name else [*bench.SETS, *bench.NETWORKS]
+            names = [arguments.name] if arguments.name else [*bench.measurable(), *bench.NETWORKS]
             if not set(names) <= {*bench.SETS, *bench.NETWORKS}:
                 known = ", ".join([*bench.NETWORKS, *bench.SETS, "scaling", *book.EXPERIMENTS])
                 raise ValueError(f"There is no measurement {arguments.name!r}; there are {known}.")

@@ -272,6 +272,15 @@ def test_an_unknown_name_and_a_missing_measurement_are_one_sentence(monkeypatch,
         __main__.main(["bench", "airbench", "--run", "epochs_12"])
 
 
+def test_a_processor_with_instructions_for_bfloat16_is_not_measured_without(monkeypatch, tmp_path):
+    monkeypatch.setattr(records, "RECORDS", tmp_path)
+    for multiplies in (False, True):
+        monkeypatch.setattr(bench.machine, "multiplies_bfloat16", lambda answer=multiplies: answer)
+        assert ("widened" in bench.measurable()) != multiplies
+    with pytest.raises(bench.BenchError, match="has instructions for bfloat16"):
+        bench.measured("widened", record=True)
+
+
 def test_places_name_which_was_measured_where_only_if_that_differs():
     here, there = ({"machine": {"cores": 2, "processor": name}} for name in ("A", "B"))
     assert tables.places({"x": here, "y": here}) == "2 cores of an A"

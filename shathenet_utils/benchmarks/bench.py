@@ -226,8 +226,13 @@ VECTORS = ((9, 16, 27), (15, 30, 45), (16, 32, 48))
 SIZES = (96, 128, 160, 192, 224)
 """Of images, at which a frozen network's features are timed."""
 PROFILES = {"profile": "64/128/128", "profile_thin": "thin ResNet", "profile_wide": "64/256/256"}
-SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "waits", "features", "sources")
+SETS = ("machine", "waterfall", *PROFILES, "growth", "vectors", "waits", "features", "sources", "widened")
 """What is measured besides whole epochs of `NETWORKS`."""
+
+
+def measurable() -> list[str]:
+    """Those of `SETS` that this machine can be measured by."""
+    return [name for name in SETS if name != "widened" or not machine.multiplies_bfloat16()]
 
 
 def _set(name: str) -> tuple[str, dict, int]:
@@ -257,6 +262,10 @@ def _set(name: str) -> tuple[str, dict, int]:
         plain = Network("baseline", baseline.NETWORKS["plain"], baseline.RECIPE)
         timed = {source: (function, plain) for source, function in contenders.SOURCES.items()}
         return "Is Keras's fit faster on arrays than on files?", timed, 4_500
+    if name == "widened":
+        plain = Network("baseline", baseline.NETWORKS["plain"], baseline.RECIPE)
+        timed = {how: (function, plain) for how, function in contenders.WIDENED.items()}
+        return "How long does bfloat16 take on a processor without instructions for it?", timed, 640
     if name == "vectors":
         thin = _of_widths(NETWORKS["thin ResNet"], VECTORS)
         return "Do widths that are multiples of sixteen train faster?", thin, 5_000
@@ -279,6 +288,8 @@ def measured(name: str, data=None, rounds: int = ROUNDS, record: bool = False, a
     """One of `SETS`, measured if it was not yet. Raises as `networks` does."""
     if path_of(name, record).exists() and not again:
         return load(name, record)
+    if name not in measurable():
+        raise BenchError("This processor has instructions for bfloat16: `bench widened` measures one that has none.")
     question, chosen, images = _set(name)
     data = data or _cifar10()
     part = {"train_images": data.train_images[:images], "train_labels": data.train_labels[:images]}

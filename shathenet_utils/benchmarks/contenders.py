@@ -406,6 +406,14 @@ WATERFALL = {
 }
 """From Keras's `fit` to the book's training loop, one step of engineering at a time; beside it `fit` in bfloat16."""
 
+_LOOP = {"layers": False, "many": True, "repeats": True}
+WIDENED = {
+    "float32": functools.partial(staged, **_LOOP, fused=True, half=False),
+    "bfloat16, TensorFlow's": functools.partial(staged, **_LOOP, fused=False, half=True),
+    "bfloat16, the book's": functools.partial(staged, **_LOOP, fused=True, half=True),
+}
+"""bfloat16 on a processor without instructions for it: as TensorFlow computes it, and multiplied in float32."""
+
 PROFILED = {
     "Keras's way": keras_fit,  # its operations overlap, two at a time, so their seconds don't add up to an epoch's
     "ours": functools.partial(profiled, contender=our_fit),
