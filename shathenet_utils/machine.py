@@ -23,7 +23,7 @@ def machine() -> dict:
 
 
 def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether TensorFlow has fast operations for bfloat16 on this processor; not where nothing tells.
+    """Whether TensorFlow has fast operations for bfloat16 on this processor; False where that is not known.
 
     oneDNN has them for AVX-512 and AVX-NE-CONVERT, and for ARM's bf16. Elsewhere a convolution of bfloat16 takes about
     ten times as long as one of float32.

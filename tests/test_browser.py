@@ -1,5 +1,6 @@
 """The book as a reader has it: JupyterLab in a real browser."""
 
+import contextlib
 import json
 import os
 import re
@@ -63,7 +64,9 @@ def lab(tmp_path_factory):
         yield address, home
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=30)
+        server.kill()
 
 
 @pytest.fixture

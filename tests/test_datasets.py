@@ -833,7 +833,7 @@ def impatient(monkeypatch):
 
     def patient_for_a_moment(timeout, **arguments):
         assert timeout <= 60
-        return downloader(timeout=0.2, **arguments)
+        return downloader(timeout=1, **arguments)
 
     monkeypatch.setattr(pooch, "HTTPDownloader", patient_for_a_moment)
 
