@@ -305,6 +305,25 @@ def test_widening_rounds_where_bfloat16_does(monkeypatch):
     np.testing.assert_array_equal(tf.cast(fuse.fuse_layers(plain)(images), tf.float32), rounded(exact))
 
 
+@pytest.mark.parametrize("arguments", [{}, {"pool_size": 3, "strides": 2, "padding": "same"}], ids=str)
+def test_widened_pooling_chooses_the_same_values_and_sends_gradients_to_them(arguments, monkeypatch):
+    monkeypatch.setattr(fuse, "multiplies_bfloat16", lambda: False)
+    images = keras.Input((9, 8, 3))
+    plain = keras.Model(images, layers.MaxPooling2D(**arguments, dtype="mixed_bfloat16")(images))
+    values = np.random.default_rng(0).integers(0, 4, (3, 9, 8, 3)).astype(np.float32)  # many are equal
+    found = []
+    for network in (fuse.fuse_layers(plain), plain):
+        watched = tf.constant(values)
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            outputs = network(watched)
+            total = tf.reduce_sum(tf.cast(outputs, tf.float32))
+        found.append((outputs, tape.gradient(total, watched)))
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(tf.cast(ours, tf.float32), tf.cast(theirs, tf.float32))
+
+
 @pytest.mark.parametrize(
     "arguments", [{"dtype": "float32"}, {"groups": 3, "filters": 6}, {"activity_regularizer": "l2"}], ids=str
 )
