@@ -25,9 +25,22 @@ def random_body(size, imagenet=True):
     return pretrained.efficientnet_lite0(size, imagenet=False)
 
 
+def use_random_body(monkeypatch):
+    monkeypatch.setattr(pretrained, "frozen", lambda name, imagenet=True: random_body(int(name.partition("@")[2])))
+
+
 @pytest.fixture
 def body(monkeypatch):
-    monkeypatch.setattr(pretrained, "frozen", lambda name, imagenet=True: random_body(int(name.partition("@")[2])))
+    use_random_body(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def computed(tmp_path_factory):
+    """A dataset, its features, and the folder that keeps them."""
+    data, folder = tiny_dataset(train=20, validation=10, test=10), tmp_path_factory.mktemp("features")
+    with pytest.MonkeyPatch.context() as patch:
+        use_random_body(patch)
+        return data, pretrained.features(data, NAME, folder), folder
 
 
 def moving_statistics(model):
@@ -56,9 +69,8 @@ def test_the_networks_have_the_size_they_are_known_for():
     )
 
 
-def test_features_are_those_of_the_image_and_of_its_mirror_image(body, tmp_path):
-    data = tiny_dataset(train=20, validation=10, test=10)
-    found = pretrained.features(data, NAME, tmp_path)
+def test_features_are_those_of_the_image_and_of_its_mirror_image(computed):
+    data, found, _ = computed
     model = random_body(64)
     for part in ("train", "validation", "test"):
         images, codes = getattr(data, f"{part}_images"), getattr(found, f"{part}_images")
@@ -78,9 +90,9 @@ def test_the_head_takes_the_first_view_and_undoes_the_square_root():
     np.testing.assert_allclose(training.predict(head, codes), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_kept_feature_is_not_computed_again_whatever_the_split(body, tmp_path, monkeypatch):
-    data = tiny_dataset(train=20, validation=10, test=10)
-    first = pretrained.features(data, NAME, tmp_path)
+def test_a_kept_feature_is_not_computed_again_whatever_the_split(body, computed, tmp_path, monkeypatch):
+    data, first, folder = computed
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     monkeypatch.setattr(pretrained, "extractor", lambda model: pytest.fail("it was computed again"))
     part = {"train_images": data.train_images[5:15], "train_labels": data.train_labels[5:15]}
     half = pretrained.features(dataclasses.replace(data, **part), NAME, tmp_path)
@@ -88,9 +100,9 @@ def test_a_kept_feature_is_not_computed_again_whatever_the_split(body, tmp_path,
 
 
 @pytest.mark.parametrize("harm", ["cut", "emptied", "garbled"])
-def test_damaged_features_are_computed_again(body, tmp_path, harm):
-    data = tiny_dataset(train=20, validation=10, test=10)
-    first = pretrained.features(data, NAME, tmp_path)
+def test_damaged_features_are_computed_again(body, computed, tmp_path, harm):
+    data, first, folder = computed
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
     [path] = tmp_path.rglob("*.npz")
     content = path.read_bytes()
     middle = len(content) // 2
