@@ -2,6 +2,7 @@
 
 import gc
 import os
+import platform
 
 import pytest
 from helpers import python
@@ -44,6 +45,15 @@ def test_what_native_code_says_is_shown_only_where_the_import_fails(capfd):
         os.write(2, b"the library is broken\n")
         raise ImportError
     assert capfd.readouterr().err == "the library is broken\n"
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="oneDNN is TensorFlow's choice there")
+@pytest.mark.parametrize(("users", "enabled"), [(None, "1"), ("0", "0")])
+def test_onednn_is_on_unless_the_user_says_otherwise(users, enabled, monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    environment = {} if users is None else {"TF_ENABLE_ONEDNN_OPTS": users}
+    source = "import os\nfrom shathenet_utils import backend\nprint(os.environ['TF_ENABLE_ONEDNN_OPTS'])"
+    assert python(source, **environment).stdout.strip() == enabled
 
 
 def test_a_process_that_started_tensorflow_with_other_threads_records_nothing():

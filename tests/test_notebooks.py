@@ -296,6 +296,11 @@ def test_a_kernel_that_ends_at_its_start_is_not_waited_for(tmp_path, monkeypatch
     startup.mkdir(parents=True)
     (startup / "00_end.py").write_text("import os\nos._exit(1)\n")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+
+    async def asked(*_, **__):
+        pytest.fail("it was asked to end, and its answer would be waited for")
+
+    monkeypatch.setattr(nbval.kernel.KernelManager, "_async_request_shutdown", asked)
     with pytest.raises(RuntimeError, match="Kernel died"):
         nbval.kernel.RunningKernel(nbval.kernel.CURRENT_ENV_KERNEL_NAME, cwd=str(tmp_path))
 

@@ -258,12 +258,11 @@ def _set(name: str) -> tuple[str, dict, int]:
         timed = {"ours": contenders.our_fit, "Keras's way": functools.partial(contenders.keras_fit, last_step=True)}
         pairs = {f"{net}, {who}": (function, NETWORKS[net]) for net in NETWORKS for who, function in timed.items()}
         return "How long does Keras's fit wait at the end of an epoch?", pairs, 10_000
+    plain = Network("baseline", baseline.NETWORKS["plain"], baseline.RECIPE)
     if name == "sources":
-        plain = Network("baseline", baseline.NETWORKS["plain"], baseline.RECIPE)
         timed = {source: (function, plain) for source, function in contenders.SOURCES.items()}
         return "Is Keras's fit faster on arrays than on files?", timed, 4_500
     if name == "widened":
-        plain = Network("baseline", baseline.NETWORKS["plain"], baseline.RECIPE)
         timed = {how: (function, plain) for how, function in contenders.WIDENED.items()}
         return "How long does bfloat16 take on a processor without instructions for it?", timed, 640
     if name == "vectors":
